@@ -1,0 +1,245 @@
+"""What a person can ask the studio for, once, for the page and for the command line.
+
+Each function checks what it was given, writes rows or snapshots through the store and, where work is to be done, sees
+to it that a runner is there. Knows nothing about widgets, options or HTTP, and imports neither torch nor Gradio: work
+that needs tensors is queued as a job.
+"""
+
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from adapters_store.store import Store
+from adapters_store.tables import BaseModel, DataSet, Job
+
+from engine import starter
+from engine.data import check
+from engine.settings import RunSettings, SettingsError, defaults_for, parse
+from engine.sizing import adapter_bytes
+from jobs import runner
+from studio.words import clean_name, file_name, free_name
+
+MOST_WAITING = 100  # jobs; a script gone wild must not fill the queue
+LIVE = ("queued", "starting", "running", "finishing", "interrupted")
+IN_PEFT_FORMAT = ("adapter_config.json", "adapter_model.safetensors")
+SPARE_BYTES = 200_000_000  # logs, metrics and the database need room beside the adapter
+
+
+class ActionError(ValueError):
+    """What was asked for cannot be done. The message is a sentence (or several) for the person who asked."""
+
+
+def open_store(data_dir: Path | None) -> Store:
+    """The store in `data_dir`, or in the folder this person's studio lives in by default."""
+    from adapters_store.files import default_root
+
+    return Store(data_dir if data_dir is not None else default_root())
+
+
+def import_samples(store: Store) -> None:
+    """Make the bundled sample sets data sets of this studio. Safe to call at every start."""
+    for sample in starter.samples():
+        _keep(store, check.read(sample.path), sample.name, "sample")
+
+
+def import_file(store: Store, path: Path, name: str) -> DataSet:
+    """Read, check and keep a copy of a person's file; the same rows again give the same data set.
+
+    Raises:
+        DataError: with the line and the reason for each row that cannot be used.
+    """
+    wanted = clean_name(Path(name).stem, "data set")
+    return _keep(store, check.read(path, name), wanted, "file")
+
+
+def fetch_starter(store: Store) -> Job | None:
+    """See to it that the starter model comes: None when it is here, else the job that fetches it."""
+    if starter_model(store) is not None:
+        return None
+    fetches = [job for job in store.jobs(kinds=["fetch"]) if job.settings.get("source") == "starter"]
+    live = next((job for job in fetches if job.state in LIVE), None)
+    # The key counts the attempts, so that two callers at once ask for the same job.
+    key = f"fetch-starter-{len(fetches)}"
+    job = live or store.submit("fetch", starter.STARTER_NAME, {"source": "starter"}, key=key)
+    runner.ensure(store.files.root)
+    return job
+
+
+def starter_model(store: Store) -> BaseModel | None:
+    """The starter model, when its files are here."""
+    models = [model for model in store.base_models() if model.source == "starter"]
+    return next((model for model in models if store.base_path(model).is_dir()), None)
+
+
+def add_model_folder(store: Store, path: Path, name: str | None) -> Job:
+    """Queue the check of a local model folder; when it is usable it becomes a base model."""
+    folder = Path(path).expanduser().absolute()
+    if not (folder / "config.json").is_file():
+        raise ActionError(
+            f"{folder} is not a model folder: it has no config.json. "
+            "Give the folder that holds config.json, the tokenizer and the .safetensors files."
+        )
+    wanted = clean_name(name or folder.name, "model")
+    return _queue(store, "fetch", wanted, {"source": "folder", "path": str(folder), "name": wanted})
+
+
+def start_run(
+    store: Store,
+    *,
+    base_model_id: int,
+    data_set_id: int,
+    values: Mapping[str, object],
+    name: str = "",
+    key: str | None = None,
+) -> Job:
+    """Queue a run of the base model on the data set. Settings that `values` leaves out get the set's defaults.
+
+    Asking again with the same `key` gives the job of the first time.
+
+    Raises:
+        SettingsError: all values that cannot be used, at once.
+        NotFound: no such base model or data set.
+        ActionError: files are missing, the disk or the queue is full.
+    """
+    base, data = store.base_model(base_model_id), store.data_set(data_set_id)
+    settings = check_settings(base, data, values)
+    _check_files(store, base, data)
+    _check_room(store, base, settings)
+    wanted = clean_name(name, f"{data.name}-r{settings.rank}")
+    return _queue(
+        store,
+        "train",
+        wanted,
+        settings.model_dump(mode="json"),
+        base_model_id=base.id,
+        data_set_id=data.id,
+        key=key,
+    )
+
+
+def check_settings(base: BaseModel, data: DataSet, values: Mapping[str, object]) -> RunSettings:
+    """The full settings of a run from the given ones, checked alone and against the base model.
+
+    Raises:
+        SettingsError: all problems at once.
+    """
+    problems: list[str] = []
+    settings = defaults_for(data.rows)
+    try:
+        settings = parse({**settings.model_dump(), **values})
+    except SettingsError as error:
+        problems += error.problems
+    problems += _misfits(base, values)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def stop_job(store: Store, job_id: int, how: Literal["keep", "cancel"]) -> Job:
+    """Ask a job to end: `keep` saves the adapter trained so far, `cancel` keeps nothing."""
+    return store.request_stop(job_id, how, "person")
+
+
+def zip_adapter(store: Store, adapter_id: int, target: Path | BinaryIO) -> str:
+    """Write the adapter as a zip in PEFT's format and return a file name for it that is safe everywhere.
+
+    Only the files that make the adapter go in: nothing of this machine, the data or the run.
+
+    Raises:
+        NotFound: no such adapter.
+        ActionError: its files on disk are damaged.
+    """
+    adapter = store.adapter(adapter_id)
+    problems = store.files.problems("adapters", adapter.folder)
+    if problems:
+        raise ActionError(f"The adapter {adapter.name} is damaged on disk and was not exported. " + " ".join(problems))
+    folder = store.adapter_path(adapter)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # weights do not compress
+        for part in IN_PEFT_FORMAT:
+            archive.write(folder / part, part)
+    return f"{file_name(adapter.name)}.zip"
+
+
+def metrics_csv(store: Store, job_id: int) -> tuple[str, str]:
+    """The loss curve of a job as CSV text, and a safe file name for it. Only numbers leave: no cell is a formula."""
+    job = store.job(job_id)
+    columns = (
+        "step",
+        "loss",
+        "validation_loss",
+        "learning_rate",
+        "gradient_norm",
+        "tokens",
+        "tokens_per_second",
+        "memory_bytes",
+        "seconds",
+    )
+    lines = [",".join(columns)]
+    for metric in store.metrics(job.id):
+        lines.append(",".join(_number(getattr(metric, column)) for column in columns))
+    return "\n".join(lines) + "\n", f"{file_name(job.name)}-metrics.csv"
+
+
+def _number(value: float | int | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
+    with store.files.draft("datasets") as draft:
+        content_hash = check.write_rows(read.rows, draft.path / "rows.jsonl")
+        known = store.data_sets()
+        for data in known:
+            same = data.content_hash == content_hash and data.format == read.format
+            if same and store.rows_path(data).is_file():
+                return data
+        folder = draft.publish()
+    return store.add_data_set(
+        name=free_name(name, {data.name for data in known}),
+        source=source,
+        format=read.format,
+        rows=len(read.rows),
+        content_hash=content_hash,
+        folder=folder,
+        facts=read.facts,
+    )
+
+
+def _queue(store: Store, kind: Literal["train", "fetch"], name: str, settings: dict[str, object], **ids: object) -> Job:
+    if len(store.waiting()) >= MOST_WAITING:
+        raise ActionError(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
+    job = store.submit(kind, name, settings, **ids)
+    runner.ensure(store.files.root)
+    return job
+
+
+def _misfits(base: BaseModel, values: Mapping[str, object]) -> list[str]:
+    problems = []
+    targets, names = values.get("target_modules"), sorted({layer["name"] for layer in base.facts["layers"]})
+    if isinstance(targets, list):
+        unknown = [str(target) for target in targets if target not in names]
+        if unknown or not targets:
+            given = ", ".join(unknown) or "empty"
+            problems.append(f"Target modules: {given}. {base.name} has {', '.join(names)}.")
+    length, most = values.get("length"), base.facts.get("max_length")
+    if isinstance(length, int) and isinstance(most, int) and length > most:
+        problems.append(f"Length is {length}, but {base.name} reads at most {most} tokens.")
+    return problems
+
+
+def _check_files(store: Store, base: BaseModel, data: DataSet) -> None:
+    if not store.base_path(base).is_dir():
+        raise ActionError(f"The files of the base model {base.name} are gone from {store.base_path(base)}.")
+    if not store.rows_path(data).is_file():
+        raise ActionError(f"The rows of the data set {data.name} are gone from disk. Upload the file again.")
+
+
+def _check_room(store: Store, base: BaseModel, settings: RunSettings) -> None:
+    needed = 2 * adapter_bytes(base.facts["layers"], settings.rank, settings.target_modules) + SPARE_BYTES
+    free = shutil.disk_usage(store.files.root).free
+    if free < needed:
+        raise ActionError(
+            f"The disk has {free / 1e6:,.0f} MB free, and this run wants {needed / 1e6:,.0f} MB. "
+            "Free some space, or choose a smaller rank."
+        )
