@@ -19,7 +19,7 @@ def chosen_layers(layers: Iterable[Layer], target_modules: list[str] | None) -> 
 
 
 def trained_numbers(layers: Iterable[Layer], rank: int, target_modules: list[str] | None = None) -> int:
-    """Numbers that are trained: r * (in + out) for each layer, since A is r x in and B is out x r (arXiv 2106.09685, 4.1)."""
+    """Numbers that are trained: r * (in + out) a layer, A being r x in and B out x r (arXiv 2106.09685, 4.1)."""
     return sum(rank * (_int(layer["in"]) + _int(layer["out"])) for layer in chosen_layers(layers, target_modules))
 
 

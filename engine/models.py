@@ -1,0 +1,219 @@
+"""Base models: is this folder one, what is it made of, where will it run, and load it.
+
+The one place that decides on device and dtype, with the reason. A base model is a folder in transformers' format with
+safetensors weights; code and pickles that come with a folder are never run. Knows nothing about adapters or data.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from engine.methods.inject import linear_layers
+from engine.methods.lora import features
+
+# What a base without a chat template is taught to answer to. Plain words: any tokenizer can spell them.
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] | capitalize }}: {{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant: {% endif %}"
+)
+
+
+class ModelError(ValueError):
+    """A folder that cannot serve as a base model. `problems` names all that is wrong, one sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What torch found. A test makes its own."""
+
+    cuda_name: str = ""
+    cuda_memory: int = 0  # bytes
+    cuda_bf16: bool = False
+    mps: bool = False
+    cpu_threads: int = 1
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a model runs, in which dtype, and why, in a sentence."""
+
+    kind: str  # cuda, mps or cpu
+    name: str
+    dtype: torch.dtype
+    why: str
+    memory_bytes: int | None = None
+
+
+@dataclass
+class LoadedBase:
+    """A base model in memory with its tokenizer. The model is in eval mode and frozen."""
+
+    model: Any
+    tokenizer: Any
+    device: Device
+    path: Path
+
+
+def find_hardware() -> Hardware:
+    """Ask torch what this machine has."""
+    threads = torch.get_num_threads()
+    if torch.cuda.is_available():
+        facts = torch.cuda.get_device_properties(0)
+        return Hardware(facts.name, facts.total_memory, torch.cuda.is_bf16_supported(), cpu_threads=threads)
+    return Hardware(mps=torch.backends.mps.is_available(), cpu_threads=threads)
+
+
+def choose_device(hardware: Hardware | None = None) -> Device:
+    """The best device for training here and the dtype of the frozen weights on it."""
+    found = hardware or find_hardware()
+    if found.cuda_name:
+        dtype = torch.bfloat16 if found.cuda_bf16 else torch.float32
+        why = "its hardware computes bf16" if found.cuda_bf16 else "it has no bf16, and fp16 overflows in training"
+        return Device("cuda", found.cuda_name, dtype, f"An NVIDIA GPU is here; {why}.", found.cuda_memory)
+    if found.mps:
+        why = "Apple's GPU is here; fp32, as bf16 is not exact enough in all of its kernels."
+        return Device("mps", "Apple GPU", torch.float32, why)
+    threads = found.cpu_threads
+    return Device(
+        "cpu", f"CPU, {threads} threads", torch.float32, "There is no GPU that torch can use; the CPU computes fp32."
+    )
+
+
+def check_folder(path: Path) -> None:
+    """Check without loading anything that `path` is a usable base model.
+
+    Raises:
+        ModelError: with all that is wrong.
+    """
+    if not path.is_dir():
+        raise ModelError([f"{path} is not a folder. Give the folder that holds the model's config.json."])
+    problems = _config_problems(path)
+    if not list(path.glob("*.safetensors")):
+        old = [p.name for p in path.iterdir() if p.suffix in {".bin", ".pt", ".pth"}]
+        problems.append(
+            f"{path} has its weights in {old[0]}, a format that can run code. Convert them to safetensors."
+            if old
+            else f"{path} has no weights: no file ends in .safetensors."
+        )
+    if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        problems.append(f"{path} has no tokenizer: neither tokenizer.json, tokenizer.model nor vocab.json.")
+    if problems:
+        raise ModelError(problems)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The facts of a base model for the library, without reading its weights (built on torch's meta device).
+
+    Raises:
+        ModelError: if transformers cannot build this architecture.
+    """
+    config = _config(path)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError([f"The settings in {path / 'config.json'} do not describe a model: {error}"]) from error
+    model.tie_weights()
+    layers = [
+        {"path": p, "name": p.rpartition(".")[2], "in": features(layer)[0], "out": features(layer)[1]}
+        for p, layer in linear_layers(model).items()
+    ]
+    return {
+        "architecture": config.architectures[0] if config.architectures else type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "layers": layers,
+        "max_length": max_length(config),
+        "vocabulary": config.vocab_size,
+        "weights_bytes": sum(p.stat().st_size for p in path.glob("*.safetensors")),
+        "chat_template": has_chat_template(path),
+    }
+
+
+def max_length(config: Any) -> int:
+    """The longest row in tokens the model has positions for; 2048 where it does not say."""
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        if isinstance(value := getattr(config, name, None), int):
+            return value
+    return 2048
+
+
+def has_chat_template(path: Path) -> bool:
+    """Whether the folder's tokenizer brings a chat template of its own."""
+    settings = path / "tokenizer_config.json"
+    inside = settings.is_file() and "chat_template" in json.loads(settings.read_text("utf-8"))
+    return inside or (path / "chat_template.jinja").is_file()
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 over names and contents of config, tokenizer and weights: the identity of a base model."""
+    total = hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        if file.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"} and file.name != "manifest.json":
+            with file.open("rb") as handle:
+                total.update(f"{file.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a base model; one without a chat template gets the plain one."""
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False, use_fast=True)
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    return tokenizer
+
+
+def load(path: Path, device: Device | None = None) -> LoadedBase:
+    """Load a base model, frozen and in eval mode.
+
+    Raises:
+        ModelError: if the folder is not a base model or its weights do not fit its config.
+    """
+    check_folder(path)
+    chosen = device or choose_device()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=chosen.dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+        tokenizer = load_tokenizer(path)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError([f"The base model in {path} cannot be loaded: {error}"]) from error
+    frozen: nn.Module = model.requires_grad_(False)
+    return LoadedBase(frozen.to(chosen.kind).eval(), tokenizer, chosen, path)
+
+
+def _config(path: Path) -> Any:
+    return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+
+def _config_problems(path: Path) -> list[str]:
+    file = path / "config.json"
+    if not file.is_file():
+        return [f"{path} has no config.json, so it is not a model in transformers' format."]
+    try:
+        config = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        return [f"{file} is not valid JSON: {error}."]
+    if not isinstance(config, dict):
+        return [f"{file} should hold one JSON object."]
+    if "auto_map" in config:
+        return [
+            f"{path} needs its own Python code to run (auto_map in config.json). LoRA Studio never runs a model's code."
+        ]
+    kind = config.get("model_type")
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return [
+            f"{path} is of type {kind}, which is no text model that transformers can train (a causal language model)."
+        ]
+    return []
