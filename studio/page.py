@@ -1,0 +1,128 @@
+"""What the page is made with: the store, the answerer, and the edge around every event.
+
+The edge is one of the three places in the product where every exception is caught: the traceback goes to the log, and the
+person reads a sentence at the place that was pressed. This module knows nothing about tabs or their widgets.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from adapters_store.store import Store, StoreError
+from engine.data.check import DataError
+from engine.settings import SettingsError
+from jobs.ask import Answerer, AnswererError
+from studio.actions import ActionError
+from studio.machine import machine_sentence
+
+log = logging.getLogger(__name__)
+
+LIVE = ("starting", "running", "finishing")
+_FOR_PEOPLE = (StoreError, SettingsError, DataError, ActionError, AnswererError)
+
+
+class Studio:
+    """One per page process: what every tab asks. It holds nothing about a visitor; that lives in the page itself."""
+
+    def __init__(self, store: Store, answerer: Answerer, data_dir: Path):
+        self.store = store
+        self.answerer = answerer
+        self.data_dir = data_dir
+
+    def changes(self, after: int) -> dict[str, Any]:
+        """What has changed since revision `after`, and the few facts the top bar shows. -1 asks for the facts alone."""
+        changed = self.store.changed()
+        topics = [topic for topic, revision in changed.items() if revision > after] if after >= 0 else []
+        live = self.store.jobs(kinds=["train"], states=list(LIVE))
+        return {
+            "revision": self.store.revision(),
+            "topics": topics,
+            "jobs": {
+                "running": len(live),
+                "queued": len(self.store.waiting(kinds=["train"])),
+                "open": live[0].id if live else None,
+                "name": live[0].name if live else "",
+                "step": int(live[0].progress.get("step") or 0) if live else 0,
+                "steps": int(live[0].progress.get("steps") or 0) if live else 0,
+            },
+            "machine": machine_sentence(self._measured_device()),
+            "fetch": self._fetch(),
+        }
+
+    def _measured_device(self) -> str | None:
+        """The device the newest run found for itself, which only a process with tensors can know."""
+        newest = self.store.jobs(kinds=["train"], limit=5)
+        return next((str(job.progress["device"]) for job in newest if job.progress.get("device")), None)
+
+    def _fetch(self) -> dict[str, Any] | None:
+        """How far the newest fetch is, while it is under way."""
+        jobs = self.store.jobs(kinds=["fetch"], states=["queued", *LIVE], limit=1)
+        if not jobs:
+            return None
+        progress = jobs[0].progress
+        return {
+            "stage": str(progress.get("stage") or ""),
+            "done": int(progress.get("done_bytes") or 0),
+            "total": int(progress.get("total_bytes") or 0),
+        }
+
+
+def problems_of(error: Exception) -> list[str]:
+    """The sentences a person should read about an error, in plain text."""
+    problems: Sequence[str] | None = getattr(error, "problems", None)
+    if problems:
+        rest = getattr(error, "total", len(problems)) - len(problems)
+        return [*problems, *([f"And {rest:,} more."] if rest > 0 else [])]
+    if isinstance(error, _FOR_PEOPLE) and str(error):
+        return [str(error)]
+    return [f"That did not work ({type(error).__name__}). The log of the page says more: logs/page.log."]
+
+
+def problem_list(problems: Sequence[str]) -> str:
+    """Problems as HTML that a screen reader announces: one as a line, several as a list. Escapes them."""
+    if not problems:
+        return ""
+    if len(problems) == 1:
+        return f'<p class="problems" role="alert">{html.escape(problems[0])}</p>'
+    items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
+    return f'<ul class="problems" role="alert">{items}</ul>'
+
+
+def said(fn: Callable[..., Any], place: gr.HTML) -> Callable[..., Any]:
+    """The edge around a page event: when `fn` raises, `place` (one of the event's outputs) says why and the rest stays.
+
+    A generator stays a generator. Errors made for people are shown as they are; any other is logged with its traceback.
+    """
+
+    def spoken(error: Exception) -> dict[Any, str]:
+        if not isinstance(error, _FOR_PEOPLE) and not getattr(error, "problems", None):
+            log.exception("The event %s failed", getattr(fn, "__name__", fn))
+        return {place: problem_list(problems_of(error))}
+
+    if inspect.isgeneratorfunction(fn):
+
+        @functools.wraps(fn)
+        def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            try:
+                yield from fn(*args, **kwargs)
+            except Exception as error:
+                yield spoken(error)
+
+        return stream
+
+    @functools.wraps(fn)
+    def once(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except Exception as error:
+            return spoken(error)
+
+    return once

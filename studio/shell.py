@@ -1,0 +1,119 @@
+"""The frame all tabs hang in: the top bar, the tabs, the pulse that tells what changed, and the fields tabs share.
+
+A tab never writes into another tab's widgets: it sets one of the hidden fields here (`job`, `adapter`, `contestants`) and the
+other tab listens. Nothing about a visitor is kept on the server, so a page can be reloaded, or opened twice, at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gradio as gr
+
+from studio.page import Studio, log
+from studio.static_files import static_url
+
+TabName = Literal["train", "runs", "library", "compare"]
+TABS: tuple[TabName, ...] = ("train", "runs", "library", "compare")
+
+_TOP = """
+<div class="top-row">
+  <h1 class="brand">LoRA Studio</h1>
+  <div class="top-facts">
+    <button type="button" class="pill idle" id="pulse-pill"><span class="word">idle</span></button>
+    <span id="machine"></span>
+    <button type="button" class="small" id="theme-switch" aria-pressed="false">Dark</button>
+  </div>
+  <p class="for-readers" id="announcer" role="status" aria-live="polite"></p>
+</div>
+"""
+
+# The event names stand here in quotes because Gradio looks for them in this text.
+_START_PULSE = """window.studioPulse(element, trigger, server, ['jobs_changed', 'adapters_changed',
+'models_changed', 'data_changed', 'open_run'])"""
+
+
+def html(value: Any = "", **options: Any) -> gr.HTML:
+    """A piece of our own markup, without Gradio's prose style. Whoever passes text of a person escapes it first."""
+    return gr.HTML(value, apply_default_css=False, **options)
+
+
+@dataclass
+class Shell:
+    """What the tabs share. `page.load(fn, ...)` runs when a page is opened."""
+
+    page: gr.Blocks
+    tabs: gr.Tabs
+    pulse: gr.HTML
+    job: gr.Textbox
+    adapter: gr.Textbox
+    contestants: gr.Textbox
+
+    def go(self, tab: TabName) -> gr.Tabs:
+        """The update that opens a tab; its event names `tabs` as an output."""
+        return gr.Tabs(selected=tab)
+
+
+def hidden(name: str) -> gr.Textbox:
+    """A field of the page that only events read and write."""
+    return gr.Textbox("", label=name, visible="hidden", elem_id=f"shared-{name}")
+
+
+def top_bar(studio: Studio) -> gr.HTML:
+    """The bar over the tabs. It asks once a second what changed, with short requests, while the page is in sight."""
+
+    def changes(question: object) -> dict[str, Any]:
+        """Answers the pulse. It is a public endpoint, so the question is checked."""
+        after = question.get("after") if isinstance(question, dict) else None
+        try:
+            return studio.changes(after if isinstance(after, int) else -1)
+        except Exception:
+            log.exception("The pulse failed")
+            return {"problem": "The data folder cannot be read. The log of the page says more."}
+
+    return html(
+        _TOP,
+        elem_id="top",
+        js_on_load=_START_PULSE,
+        head=f'<script src="{static_url("shell.js")}"></script>',
+        server_functions=[changes],
+    )
+
+
+def _number(text: str | None) -> str:
+    return text if text and text.isdecimal() and len(text) < 10 else ""
+
+
+def _ids(text: str | None) -> str:
+    parts = (text or "").split(",")
+    return ",".join(filter(None, map(_number, parts[:4])))
+
+
+def connect(shell: Shell) -> None:
+    """Address bar in, address bar out, and the running pill."""
+
+    def from_address(request: gr.Request) -> tuple[gr.Tabs, str, str, str]:
+        query = request.query_params
+        tab = query.get("tab", "train")
+        return (
+            gr.Tabs(selected=tab if tab in TABS else "train"),
+            _number(query.get("job")),
+            _number(query.get("adapter")),
+            _ids(query.get("contestants")),
+        )
+
+    def open_run(event: gr.EventData) -> tuple[gr.Tabs, str]:
+        return shell.go("runs"), _number(str(getattr(event, "id", "")))
+
+    fields = [shell.job, shell.adapter, shell.contestants]
+    shell.page.load(from_address, None, [shell.tabs, *fields], show_progress="hidden", queue=False)
+    shell.pulse.open_run(open_run, None, [shell.tabs, shell.job], show_progress="hidden", queue=False)
+    for field in fields:
+        field.change(
+            None,
+            fields,
+            None,
+            js="(job, adapter, contestants) => { window.studioAddress({job, adapter, contestants}) }",
+            show_progress="hidden",
+        )

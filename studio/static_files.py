@@ -1,0 +1,39 @@
+"""The files the browser loads from the studio itself: style, scripts, icon, and Plotly from its own package.
+
+It knows names, paths and addresses. It deliberately knows nothing about routes, headers or who may ask: the server
+does. Only the names listed in a folder of this package can be asked for, so no name from outside is ever joined to a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent / "static"
+PLOTLY = "plotly.min.js"
+
+
+@cache
+def static_files() -> dict[str, Path]:
+    """Every file that may be served, by name."""
+    files = {path.name: path for path in sorted(_FOLDER.iterdir()) if path.is_file()}
+    # Asking for the place of the package does not import it, which would take half a second.
+    package = find_spec("plotly")
+    if package is not None and package.origin is not None:
+        files[PLOTLY] = Path(package.origin).parent / "package_data" / PLOTLY
+    return files
+
+
+@cache
+def _version(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def static_url(name: str) -> str:
+    """The address of a static file with a hash of its content, so that it may be cached for ever.
+
+    Raises KeyError for a name that is not served.
+    """
+    return f"/static/{name}?v={_version(static_files()[name])}"

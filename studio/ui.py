@@ -1,0 +1,28 @@
+"""The page, as a table of contents: the top bar, four tabs, and what connects them."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from studio import compare_tab, library_tab, runs_tab, train_tab
+from studio.page import Studio
+from studio.shell import Shell, connect, hidden, top_bar
+
+
+def build_page(studio: Studio) -> gr.Blocks:
+    """The whole page for one data folder. Build it once; any number of browser tabs may open it."""
+    with gr.Blocks(title="LoRA Studio", fill_width=True, analytics_enabled=False) as page:
+        pulse = top_bar(studio)
+        fields = {name: hidden(name) for name in ("job", "adapter", "contestants")}
+        with gr.Tabs(selected="train", elem_id="tabs") as tabs:
+            shell = Shell(page, tabs, pulse, **fields)
+            with gr.Tab("Train", id="train", elem_id="tab-train"):
+                train_tab.build(studio, shell)
+            with gr.Tab("Runs", id="runs", elem_id="tab-runs"):
+                runs_tab.build(studio, shell)
+            with gr.Tab("Library", id="library", elem_id="tab-library"):
+                library_tab.build(studio, shell)
+            with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
+                compare_tab.build(studio, shell)
+        connect(shell)
+    return page
