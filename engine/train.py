@@ -1,0 +1,233 @@
+"""The training loop, top to bottom: rows in, one StepReport per optimizer step out.
+
+The base model is frozen; only A and B of the wrapped layers are trained, with AdamW (arXiv 1711.05101). The loss of a
+step is the sum over the answer tokens of its effective batch, divided by their number, so it does not depend on how the
+batch is cut into micro-batches.
+
+Writes no file and knows no database: whoever consumes the reports decides what to keep and when.
+"""
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.data.batches import collate, epoch_batches, split
+from engine.data.read import DataError
+from engine.data.render import IGNORED, Example, encode
+from engine.methods.inject import adapter_parameters, inject
+from engine.models import LoadedBase
+from engine.settings import RunSettings
+
+VALIDATIONS = 10  # per run, spread evenly
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on. The message is a sentence for the person."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of a run as tokens, split, with the figures known before it starts."""
+
+    train: list[Example]
+    validation: list[Example]
+    length: int  # tokens; what rows were cut to
+    longest: int  # tokens of the longest row before cutting
+    cut: int  # rows that lost tokens
+    unusable: int  # rows left out, since cutting took all they have to learn
+    steps: int
+    steps_per_epoch: int
+    tokens_per_epoch: int
+    answer_tokens_per_epoch: int
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What happened in one optimizer step. Step 0 is the untouched base model, measured only."""
+
+    step: int
+    steps: int
+    loss: float | None  # mean over the answer tokens of the batch, before the step
+    validation_loss: float | None  # after the step, where it was measured
+    best: bool  # whether that is the lowest so far
+    learning_rate: float
+    gradient_norm: float | None  # before it was limited
+    tokens: int  # seen so far, padding not counted
+    tokens_per_second: float | None  # of this step
+    seconds: float  # since the first step began
+    stopped: bool = False  # the run ends here because it was asked to
+
+
+def prepare(tokenizer: Any, rows: Sequence[dict[str, Any]], settings: RunSettings, max_length: int) -> Prepared:
+    """Tokenise and split the rows and count the steps.
+
+    Raises:
+        DataError: if no row has anything to learn at this length.
+    """
+    limit = min(settings.length, max_length)
+    examples = [encode(tokenizer, row, limit) for row in rows]
+    usable = [e for e in examples if e.answer_tokens]
+    if not usable:
+        raise DataError([f"No row has an answer within the first {limit} tokens. Raise Length, or check the data."])
+    train_ids, validation_ids = split(len(usable), settings.validation_share, settings.seed)
+    train_rows = [usable[i] for i in train_ids]
+    steps_per_epoch = math.ceil(len(train_rows) / settings.batch_size)
+    return Prepared(
+        train=train_rows,
+        validation=[usable[i] for i in validation_ids],
+        length=min(limit, max(e.full_length for e in examples)),
+        longest=max(e.full_length for e in examples),
+        cut=sum(e.full_length > limit for e in examples),
+        unusable=len(examples) - len(usable),
+        steps=steps_per_epoch * settings.epochs,
+        steps_per_epoch=steps_per_epoch,
+        tokens_per_epoch=sum(len(e.ids) for e in train_rows),
+        answer_tokens_per_epoch=sum(e.answer_tokens for e in train_rows),
+    )
+
+
+def train(
+    base: LoadedBase, prepared: Prepared, settings: RunSettings, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[StepReport]:
+    """Wrap `base.model` with LoRA and train it, yielding a report after each optimizer step.
+
+    While the generator rests between two reports, the model holds the adapter of the step reported last.
+
+    Args:
+        should_stop: asked between micro-batches; once true, the unfinished step is dropped, the adapter is measured
+            a last time and the run ends. It may raise, to end the run at once.
+
+    Raises:
+        ValueError: if a target module does not exist.
+        TrainingError: if loss or gradient is not a finite number, before the optimizer writes.
+    """
+    model = base.model
+    inject(model, settings)
+    parameters = adapter_parameters(model)
+    on_cuda = base.device.kind == "cuda"
+    optimizer = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=on_cuda
+    )
+    torch.manual_seed(settings.seed)
+    measure_every = max(1, prepared.steps // VALIDATIONS)
+    best = math.inf
+    step = tokens = 0
+    stopped = False
+
+    first = validation_loss(base, prepared.validation, settings.micro_batch)
+    if first is not None:
+        best = first
+        yield StepReport(0, prepared.steps, None, first, False, 0.0, None, 0, None, 0.0)
+
+    began = time.monotonic()
+    for batch in _all_batches(prepared.train, settings):
+        # --- one optimizer step -------------------------------------------------------------------------------
+        step_began = time.monotonic()
+        model.train()
+        answers = sum(e.answer_tokens for e in batch)
+        loss = 0.0
+        for micro in _chunks(batch, settings.micro_batch):
+            stopped = should_stop() or _over(settings.max_seconds, began)
+            if stopped:
+                break
+            part = summed_loss(base, micro) / answers
+            torch.autograd.backward(part)
+            loss += part.item()
+        if stopped:
+            break
+        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm).item()
+        _check_finite(loss, norm, step + 1, settings.learning_rate)
+        rate = learning_rate(step, prepared.steps, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        step_tokens = sum(len(e.ids) for e in batch)
+        tokens += step_tokens
+        speed = step_tokens / (time.monotonic() - step_began)
+        # --- once in a while: how good is it on rows it does not learn? ---------------------------------------
+        measured = None
+        if step % measure_every == 0 or step == prepared.steps:
+            measured = validation_loss(base, prepared.validation, settings.micro_batch)
+        improved = measured is not None and measured < best
+        best = measured if improved and measured is not None else best
+        seconds = time.monotonic() - began
+        yield StepReport(step, prepared.steps, loss, measured, improved, rate, norm, tokens, speed, seconds)
+
+    if stopped:
+        optimizer.zero_grad(set_to_none=True)
+        measured = validation_loss(base, prepared.validation, settings.micro_batch)
+        improved = measured is not None and measured < best
+        rate = learning_rate(step, prepared.steps, settings)
+        seconds = time.monotonic() - began
+        yield StepReport(
+            step, prepared.steps, None, measured, improved, rate, None, tokens, None, seconds, stopped=True
+        )
+
+
+def learning_rate(step: int, steps: int, settings: RunSettings) -> float:
+    """The rate of the step after `step` steps: a linear warm-up, then the schedule down to zero (constant: none)."""
+    warm = math.ceil(settings.warmup * steps)
+    if step < warm:
+        return settings.learning_rate * (step + 1) / warm
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    done = (step - warm) / max(1, steps - warm)
+    factor = 1 - done if settings.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return settings.learning_rate * factor
+
+
+def summed_loss(base: LoadedBase, examples: Sequence[Example]) -> Tensor:
+    """Cross-entropy summed over the answer tokens of right-padded rows. Scalar, fp32."""
+    ids, labels = collate(examples, pad=base.tokenizer.pad_token_id or 0)
+    ids, labels = ids.to(base.device.kind), labels.to(base.device.kind)  # (B, T)
+    first = int((labels[:, 1:] != IGNORED).any(0).int().argmax())  # no position before it predicts an answer token
+    if "logits_to_keep" in inspect.signature(base.model.forward).parameters:
+        logits = base.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first).logits
+    else:
+        logits = base.model(input_ids=ids, use_cache=False).logits[:, first:]  # (B, T - first, V)
+    wanted = labels[:, first + 1 :]
+    learned = wanted != IGNORED
+    return F.cross_entropy(logits[:, :-1][learned].float(), wanted[learned], reduction="sum")
+
+
+@torch.no_grad()
+def validation_loss(base: LoadedBase, examples: Sequence[Example], micro_batch: int) -> float | None:
+    """Mean cross-entropy per answer token; None without rows."""
+    if not examples:
+        return None
+    base.model.eval()
+    ordered = sorted(examples, key=lambda e: len(e.ids))  # rows of like length together: less padding
+    total = sum(summed_loss(base, part).item() for part in _chunks(ordered, micro_batch))
+    return total / sum(e.answer_tokens for e in examples)
+
+
+def _all_batches(examples: list[Example], settings: RunSettings) -> Iterator[list[Example]]:
+    lengths = [len(e.ids) for e in examples]
+    for epoch in range(settings.epochs):
+        for batch in epoch_batches(lengths, settings.batch_size, settings.seed, epoch):
+            yield [examples[i] for i in batch]
+
+
+def _chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
+    return (examples[i : i + size] for i in range(0, len(examples), size))
+
+
+def _over(limit: float | None, began: float) -> bool:
+    return limit is not None and time.monotonic() - began > limit
+
+
+def _check_finite(loss: float, norm: float, step: int, rate: float) -> None:
+    what = "loss" if not math.isfinite(loss) else "gradient" if not math.isfinite(norm) else None
+    if what:
+        raise TrainingError(
+            f"Stopped at step {step}: the {what} was no longer a number. Try a learning rate of {rate / 10:.1g}."
+        )
