@@ -1,0 +1,20 @@
+"""What can go wrong with the library, each a sentence for a person.
+
+Knows nothing about how the library is kept; it only names the kinds of failure, so that callers can tell them apart.
+"""
+
+
+class StoreError(Exception):
+    """The library cannot do what was asked. The message says what happened and what to do next."""
+
+
+class NotFound(StoreError):
+    """Nothing in the library has this id."""
+
+
+class StoreBusy(StoreError):
+    """Another program has held the library for longer than the waiting time. Asking again may succeed."""
+
+
+class LeaseLost(StoreError):
+    """The job is no longer held under this token: it ended, or another worker has it. Stop and write nothing."""
