@@ -1,0 +1,179 @@
+"""The library: one short method per question or change. `Store` is the one name callers use.
+
+Base models, data sets, what the installation remembers and the library's own health are here; jobs and adapters are
+in their own files. Everything returned is a plain reader: changing it changes nothing. Knows no torch and no page.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DatabaseError
+
+from adapters_store.errors import LeaseLost, NotFound, StoreBusy, StoreError
+from adapters_store.files import KINDS
+from adapters_store.shelf import added, checked_name, found, mark_changed
+from adapters_store.states import FINAL, LIVE, TRANSITIONS
+from adapters_store.store_adapters import AdapterShelf, AdapterSort
+from adapters_store.store_jobs import JobShelf
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner, Setting
+
+__all__ = [
+    "FINAL",
+    "LIVE",
+    "TRANSITIONS",
+    "Adapter",
+    "AdapterSort",
+    "BaseModel",
+    "DataSet",
+    "Job",
+    "JobEvent",
+    "LeaseLost",
+    "Metric",
+    "NotFound",
+    "Owner",
+    "Store",
+    "StoreBusy",
+    "StoreError",
+]
+
+
+class Store(JobShelf, AdapterShelf):
+    """The library of one data folder. Safe to share between threads; each process opens its own."""
+
+    # --- base models ----------------------------------------------------------------------------------------------
+
+    def base_models(self) -> list[BaseModel]:
+        """All base models, in the order they were added."""
+        with self._database.reading() as session:
+            return list(session.scalars(select(BaseModel).order_by(BaseModel.id)))
+
+    def base_model(self, id: int) -> BaseModel:
+        """The base model with this id. NotFound if there is none."""
+        with self._database.reading() as session:
+            return found(session, BaseModel, id)
+
+    def add_base_model(
+        self,
+        *,
+        name: str,
+        source: str,
+        path: str | None,
+        folder: str | None,
+        fingerprint: str,
+        facts: Mapping[str, Any],
+    ) -> BaseModel:
+        """List a base model that lies at `path`, or in models/`folder` of the data folder.
+
+        One with the same fingerprint is the same model: its row stays and moves to the new place, unless it lies safely
+        in the data folder already and the new place is outside.
+        """
+        if (path is None) == (folder is None):
+            raise StoreError("A base model lies either in its own folder (path) or in the data folder (folder).")
+        with self._database.writing() as session:
+            model = session.scalar(select(BaseModel).where(BaseModel.fingerprint == fingerprint))
+            if model is not None and not self._is_news(model, path, folder):
+                return model
+            if model is None:
+                model = BaseModel(name=checked_name(name), source=source, fingerprint=fingerprint)
+                model.facts, model.created_at = dict(facts), self.clock()
+            model.path, model.folder = path, folder
+            mark_changed(session, "models")
+            return added(session, model)
+
+    def base_path(self, base: BaseModel) -> Path:
+        """The folder of a base model: its own, or the one in the data folder."""
+        return self.files.path("models", base.folder) if base.folder else Path(str(base.path))
+
+    def _is_news(self, model: BaseModel, path: str | None, folder: str | None) -> bool:
+        kept = model.folder is not None and self.base_path(model).is_dir()
+        return (model.path, model.folder) != (path, folder) and not (kept and folder is None)
+
+    # --- data sets ------------------------------------------------------------------------------------------------
+
+    def data_sets(self) -> list[DataSet]:
+        """All data sets, in the order they were added."""
+        with self._database.reading() as session:
+            return list(session.scalars(select(DataSet).order_by(DataSet.id)))
+
+    def data_set(self, id: int) -> DataSet:
+        """The data set with this id. NotFound if there is none."""
+        with self._database.reading() as session:
+            return found(session, DataSet, id)
+
+    def add_data_set(
+        self,
+        *,
+        name: str,
+        source: str,
+        format: str,
+        rows: int,
+        content_hash: str,
+        folder: str,
+        facts: Mapping[str, Any],
+    ) -> DataSet:
+        """List a published data set. The same content in the same format gives the row there already is."""
+        same = (DataSet.content_hash == content_hash, DataSet.format == format)
+        with self._database.writing() as session:
+            before = session.scalar(select(DataSet).where(*same))
+            if before is not None:
+                return before
+            data = DataSet(name=checked_name(name), source=source, format=format, rows=rows, facts=dict(facts))
+            data.content_hash, data.folder, data.created_at = content_hash, folder, self.clock()
+            mark_changed(session, "data")
+            return added(session, data)
+
+    def rows_path(self, data: DataSet) -> Path:
+        """The file with the rows of a data set, one JSON object a line."""
+        return self.files.path("datasets", data.folder) / "rows.jsonl"
+
+    # --- what the installation remembers ----------------------------------------------------------------------------
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a small JSON value under `key`, in place of what was there."""
+        keeping = insert(Setting).values(key=key, value=value)
+        with self._database.writing() as session:
+            session.execute(
+                keeping.on_conflict_do_update(index_elements=["key"], set_={"value": keeping.excluded["value"]})
+            )
+            mark_changed(session, "settings")
+
+    def recall(self, key: str, default: Any = None) -> Any:
+        """The value kept under `key`, or `default`."""
+        with self._database.reading() as session:
+            setting = session.get(Setting, key)
+            return default if setting is None else setting.value
+
+    # --- health -----------------------------------------------------------------------------------------------------
+
+    def integrity(self) -> list[str]:
+        """In sentences, what is wrong with the library's file; empty if nothing is. Reads all of it."""
+        try:
+            with self._database.reading() as session:
+                pages = session.scalars(text("PRAGMA integrity_check")).all()
+                broken = session.execute(text("PRAGMA foreign_key_check")).all()
+                strange = session.execute(
+                    text("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')")
+                )
+                return [
+                    *(f"The library's file is damaged: {page}." for page in pages if page != "ok"),
+                    *(f"A row of {row[0]} refers to a missing row of {row[2]}." for row in broken),
+                    *(
+                        f"The library has a {kind} named {name}, which LoRA Studio never makes."
+                        for kind, name in strange
+                    ),
+                ]
+        except (StoreError, DatabaseError) as error:
+            return [str(error)]
+
+    def orphans(self) -> list[Path]:
+        """Published folders that no row points to: their process died before it could list them."""
+        with self._database.reading() as session:
+            listed = {
+                *session.scalars(select(BaseModel.folder)),
+                *session.scalars(select(DataSet.folder)),
+                *session.scalars(select(Adapter.folder)),
+            }
+        return [self.files.path(kind, key) for kind in KINDS for key in self.files.published(kind) if key not in listed]

@@ -1,0 +1,242 @@
+"""The queue: jobs, who holds them, how they change state, and what they report.
+
+Ownership is a claim with a token that rises each time; whoever shows an older token, or the token of a job that is no
+longer worked on, is refused with LeaseLost and has written nothing. Knows nothing about processes: whether an owner
+still lives is for the caller to find out.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from adapters_store.errors import LeaseLost, StoreError
+from adapters_store.shelf import Shelf, added, checked_name, found, mark_changed, settled, within
+from adapters_store.states import FINAL, LIVE, TRANSITIONS, allowed
+from adapters_store.tables import BaseModel, DataSet, Job, JobEvent, Metric, Owner
+
+KINDS = ("train", "fetch")
+
+
+class JobShelf(Shelf):
+    """The part of the store that is about jobs."""
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    def job(self, id: int) -> Job:
+        """The job with this id. NotFound if there is none."""
+        with self._database.reading() as session:
+            return found(session, Job, id)
+
+    def jobs(
+        self, *, kinds: Collection[str] | None = None, states: Collection[str] | None = None, limit: int = 200
+    ) -> list[Job]:
+        """Jobs of these kinds and states (None: of any), newest first."""
+        wanted = select(Job).order_by(Job.id.desc()).limit(within(limit))
+        if kinds is not None:
+            wanted = wanted.where(Job.kind.in_(kinds))
+        if states is not None:
+            wanted = wanted.where(Job.state.in_(states))
+        with self._database.reading() as session:
+            return list(session.scalars(wanted))
+
+    def waiting(self, kinds: Collection[str] | None = None) -> list[Job]:
+        """Queued jobs, the one whose turn it is first."""
+        return self.jobs(kinds=kinds, states=("queued",), limit=1000)[::-1]
+
+    def running_jobs(self) -> list[Job]:
+        """Jobs that a process holds, or held when it died: starting, running or finishing."""
+        return self.jobs(states=LIVE, limit=1000)
+
+    def metrics(self, job_id: int, after_step: int = -1, limit: int | None = None) -> list[Metric]:
+        """What the steps after `after_step` measured, by step; the first `limit` of them, or all."""
+        wanted = select(Metric).where(Metric.job_id == job_id, Metric.step > after_step).order_by(Metric.step)
+        with self._database.reading() as session:
+            return list(session.scalars(wanted.limit(limit)))
+
+    def job_events(self, job_id: int) -> list[JobEvent]:
+        """Every change in the life of a job, oldest first."""
+        with self._database.reading() as session:
+            return list(session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id)))
+
+    # --- queueing and claiming ------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        kind: str,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        base_model_id: int | None = None,
+        data_set_id: int | None = None,
+        key: str | None = None,
+        who: str = "person",
+    ) -> Job:
+        """Put a job at the end of the queue. With a `key`, asking again gives the job made the first time.
+
+        StoreError for an unknown kind or an empty name, NotFound for an unknown base model or data set.
+        """
+        if kind not in KINDS:
+            raise StoreError(f"{kind!r} is not a kind of job: {', '.join(KINDS)}.")
+        job = Job(kind=kind, name=checked_name(name), settings=dict(settings), key=key, **_unclaimed(self.clock()))
+        with self._database.writing() as session:
+            before = session.scalar(select(Job).where(Job.key == key)) if key is not None else None
+            if before is not None:
+                return before
+            job.base_model_id = found(session, BaseModel, base_model_id).id if base_model_id is not None else None
+            job.data_set_id = found(session, DataSet, data_set_id).id if data_set_id is not None else None
+            added(session, job)
+            self._note(session, job, None, who, "")
+            return job
+
+    def claim(self, job_id: int, owner: Owner) -> Job | None:
+        """Take a queued job for `owner`: its state becomes starting and its token rises. None if another was first."""
+        now = self.clock()
+        # One statement, so that not even a transaction begun too late could hand the job out twice.
+        taking = (
+            update(Job)
+            .where(Job.id == job_id, Job.state == "queued")
+            .values(state="starting", attempt=Job.attempt + 1, token=Job.token + 1, stop=None, why="")
+            .values(pid=owner.pid, pid_started=owner.started, boot_id=owner.boot, heartbeat_at=now, started_at=now)
+            .returning(Job.id)
+        )
+        with self._database.writing() as session:
+            if session.scalar(taking) is None:
+                return None
+            job = found(session, Job, job_id)
+            self._note(session, job, "queued", f"worker {owner.pid}", "")
+            return job
+
+    # --- changing state -------------------------------------------------------------------------------------------
+
+    def move(self, job_id: int, to: str, *, who: str, why: str = "", token: int | None = None) -> Job:
+        """Move a job to the state `to`, and note who did it and why.
+
+        A worker shows its `token`, and is refused with LeaseLost when the job is no longer its own. StoreError for a
+        move that TRANSITIONS does not have. Back to queued, a job begins anew: its metrics and progress are dropped.
+        """
+        with self._database.writing() as session:
+            job = found(session, Job, job_id)
+            if token is not None:
+                _check_token(job, token)
+            if not allowed(job.state, to):
+                raise StoreError(_forbidden(job, to))
+            self._shift(session, job, to, who, why)
+            if to == "queued":
+                _forget_attempt(session, job)
+            return settled(session, job)
+
+    def request_stop(self, job_id: int, how: Literal["keep", "cancel"], who: str = "person") -> Job:
+        """Ask for the end of a job: "keep" what it learned so far, or "cancel" it.
+
+        A queued job is cancelled at once, a job that nobody works on is left as it is, and a worker sees the wish in
+        `job.stop`. "keep" does not undo an earlier "cancel".
+        """
+        if how not in ("keep", "cancel"):
+            raise StoreError(f'{how!r} is not a way to stop a job: "keep" or "cancel".')
+        with self._database.writing() as session:
+            job = found(session, Job, job_id)
+            if job.state == "queued":
+                self._shift(session, job, "cancelled", who, "Cancelled before it began.")
+            elif job.state in LIVE and job.stop not in (how, "cancel"):
+                job.stop = how
+                self._note(session, job, job.state, who, f"asked to stop: {how}")
+            return settled(session, job)
+
+    # --- reporting ------------------------------------------------------------------------------------------------
+
+    def beat(self, job_id: int, token: int) -> None:
+        """Say that the worker lives. LeaseLost if the job is no longer its own."""
+        with self._database.writing() as session:
+            _renew(session, job_id, token, self.clock())
+
+    def report(
+        self,
+        job_id: int,
+        token: int,
+        *,
+        metrics: Sequence[Mapping[str, Any]] = (),
+        progress: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write what was measured, and merge `progress` into the job's, all or nothing; counts as a heartbeat.
+
+        Each of `metrics` has a "step" and any of the other columns of Metric; a step told again replaces what was told
+        before. LeaseLost if the job is no longer the caller's.
+        """
+        with self._database.writing() as session:
+            _renew(session, job_id, token, self.clock())
+            if metrics:
+                session.execute(_upsert(), [_as_row(job_id, metric) for metric in metrics])
+            if progress:
+                job = found(session, Job, job_id)
+                job.progress = {**job.progress, **progress}
+            if metrics or progress:
+                mark_changed(session, "progress")
+
+    # --- within a transaction -------------------------------------------------------------------------------------
+
+    def _shift(self, session: Session, job: Job, to: str, who: str, why: str) -> None:
+        before, job.state, job.why = job.state, to, why
+        if to in FINAL or to == "interrupted":
+            job.finished_at = self.clock()
+        self._note(session, job, before, who, why)
+
+    def _note(self, session: Session, job: Job, before: str | None, who: str, why: str) -> None:
+        session.add(JobEvent(job_id=job.id, at=self.clock(), who=who, state_from=before, state_to=job.state, why=why))
+        mark_changed(session, "jobs")
+
+
+def check_lease(session: Session, job_id: int, token: int) -> None:
+    """LeaseLost unless the job is worked on under this token. Holds until the end of a writing transaction."""
+    _check_token(found(session, Job, job_id), token)
+
+
+def _check_token(job: Job, token: int) -> None:
+    if job.token != token or job.state not in LIVE:
+        raise LeaseLost(
+            f"Job {job.id} is {job.state} under token {job.token}; the worker with token {token} no longer holds it."
+        )
+
+
+def _renew(session: Session, job_id: int, token: int, now: float) -> None:
+    held = (Job.id == job_id, Job.token == token, Job.state.in_(LIVE))
+    renewing = update(Job).where(*held).values(heartbeat_at=now).returning(Job.id)
+    if session.scalar(renewing) is None:
+        _check_token(found(session, Job, job_id), token)
+
+
+def _forget_attempt(session: Session, job: Job) -> None:
+    session.execute(delete(Metric).where(Metric.job_id == job.id))
+    mark_changed(session, "progress")
+    job.progress, job.stop = {}, None
+    job.pid = job.pid_started = job.boot_id = job.heartbeat_at = job.started_at = job.finished_at = None
+
+
+def _unclaimed(now: float) -> dict[str, Any]:
+    return {"state": "queued", "why": "", "attempt": 0, "token": 0, "progress": {}, "created_at": now}
+
+
+_MEASURED = tuple(name for name in Metric.__table__.columns.keys() if name not in ("job_id", "step"))  # noqa: SIM118
+
+
+def _as_row(job_id: int, metric: Mapping[str, Any]) -> dict[str, Any]:
+    """Every column, so that all rows of a batch go through one statement. StoreError for a column there is not."""
+    unknown = set(metric) - {*_MEASURED, "step"}
+    if unknown or "step" not in metric:
+        raise StoreError(f"A metric has a step and any of {', '.join(_MEASURED)}; got {', '.join(sorted(metric))}.")
+    return {"job_id": job_id, "step": metric["step"]} | {name: metric.get(name) for name in _MEASURED}
+
+
+def _upsert() -> Any:
+    adding = insert(Metric)
+    return adding.on_conflict_do_update(
+        index_elements=["job_id", "step"], set_={name: adding.excluded[name] for name in _MEASURED}
+    )
+
+
+def _forbidden(job: Job, to: str) -> str:
+    following = TRANSITIONS.get(job.state, frozenset())
+    after = ", ".join(sorted(following)) or "nothing"
+    return f"Job {job.id} is {job.state} and cannot become {to}; after {job.state} comes {after}."
