@@ -1,0 +1,32 @@
+"""What many tests need: a data folder of their own, and an open store in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from adapters_store.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _no_one_elses_files(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test forgets to say, it never touches the data folder of the person who runs it."""
+    monkeypatch.setenv("LORA_STUDIO_DATA", str(tmp_path_factory.mktemp("default") / "data"))
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Where a data folder may be made."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def store(data_dir: Path) -> Iterator["Store"]:
+    """An open, empty store in `data_dir`."""
+    from adapters_store.store import Store
+
+    store = Store(data_dir)
+    yield store
+    store.close()
