@@ -5,20 +5,34 @@ These tests know nothing of models; whether a set can be learned is measured els
 
 import json
 import re
+from datetime import date
 from functools import cache
 from itertools import combinations, product
 
 import pytest
 
-from engine.samples import build
+from engine.samples import build, invoices
+from engine.samples.invoice_check import check
 
-SETS = {"pirate-style": ("instruction", 280, 30)}
+SETS = {"pirate-style": ("instruction", 280, 30), "invoice-json": ("messages", 240, 40)}
 PARTS = ("train", "held_out")
+INVOICE = (
+    '{"vendor":"Fern Tools","number":"A 17","date":"2026-03-04","currency":"EUR","total":35.30,'
+    '"items":[{"name":"flower pots","quantity":2},{"name":"rake","quantity":1}]}'
+)
 
 
 def rows(name: str, part: str) -> list[dict]:
     text = (build.HERE / name / f"{part}.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
+
+
+def said(row: dict, role: str) -> str:
+    return next(turn["content"] for turn in row["messages"] if turn["role"] == role)
+
+
+def facts(part: str) -> list[dict]:
+    return [json.loads(said(row, "assistant")) for row in rows("invoice-json", part)]
 
 
 @cache
@@ -81,3 +95,96 @@ def test_pirate_answers_are_short_and_keep_the_voice():
 def test_pirate_answers_differ_apart_from_the_flourish():
     cores = [answer for _, answer in build.pirate_cores()]
     assert max(likeness(*pair) for pair in combinations(cores, 2)) < 0.5
+
+
+def test_each_invoice_is_a_system_a_user_and_an_assistant_turn():
+    for row in (row for part in PARTS for row in rows("invoice-json", part)):
+        assert row.keys() == {"messages"}
+        assert [turn["role"] for turn in row["messages"]] == ["system", "user", "assistant"]
+        assert 8 <= len(said(row, "user").split()) <= 50
+
+
+@pytest.mark.parametrize("field", ["vendor", "number"])
+def test_no_vendor_and_no_number_of_the_held_out_invoices_was_trained_on(field):
+    assert not {fact[field] for fact in facts("train")} & {fact[field] for fact in facts("held_out")}
+    numbers = [fact["number"] for part in PARTS for fact in facts(part)]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_the_first_names_of_held_out_vendors_were_not_trained_on_either():
+    assert not set(invoices.TRAIN_NAMES) & set(invoices.HELD_OUT_NAMES)
+
+
+def test_every_fact_of_an_invoice_can_be_found_in_its_message():
+    for row in (row for part in PARTS for row in rows("invoice-json", part)):
+        message, fact = said(row, "user"), json.loads(said(row, "assistant"))
+        assert fact["vendor"] in message
+        assert fact["number"] in message
+        assert f"{fact['total']:,.2f}" in message
+        assert any(style.format(sum=f"{fact['total']:,.2f}") in message for style in invoices.MONEY[fact["currency"]])
+        assert any(style.format(d=date.fromisoformat(fact["date"])) in message for style in invoices.DATES)
+        assert 1 <= len(fact["items"]) <= 3
+        for item in fact["items"]:
+            assert re.search(rf"{item['quantity']} (x )?{item['name']}|{item['name']} \({item['quantity']}\)", message)
+
+
+def test_every_invoice_answer_is_right_by_its_own_check_and_is_compact():
+    for row in (row for part in PARTS for row in rows("invoice-json", part)):
+        answer = said(row, "assistant")
+        assert check(answer, answer) == (1.0, "All 6 fields are right.")
+        assert list(json.loads(answer)) == ["vendor", "number", "date", "currency", "total", "items"]
+        assert '": ' not in answer
+
+
+def test_white_space_order_and_trailing_zeros_do_not_count():
+    loose = """ {"items": [{"quantity": 1, "name": "rake"}, {"name": "flower  pots", "quantity": 2.0}],
+      "total": 35.3, "date": "2026-03-04", "number": "A 17", "currency": "EUR", "vendor": "Fern\\u0020Tools"}\n"""
+    assert check(INVOICE, loose) == (1.0, "All 6 fields are right.")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "sentence"),
+    [
+        ("35.30", "35.40", "total is 35.4, expected 35.3"),
+        ("35.30", '"35.30"', 'total is "35.30", expected 35.3'),
+        ("35.30", "true", "total is true, expected 35.3"),
+        ("2026-03-04", "2026-04-03", 'date is "2026-04-03", expected "2026-03-04"'),
+        ("2026-03-04", "4 March 2026", 'date is "4 March 2026", expected "2026-03-04"'),
+        ("Fern Tools", "fern tools", 'vendor is "fern tools", expected "Fern Tools"'),
+        ('"EUR"', "null", 'currency is null, expected "EUR"'),
+        ('"number":"A 17",', "", "number is missing"),
+    ],
+)
+def test_one_wrong_field_of_six_is_named_and_costs_a_sixth(right, wrong, sentence):
+    share, said_of_it = check(INVOICE, INVOICE.replace(right, wrong))
+    assert share == pytest.approx(5 / 6)
+    assert said_of_it == f"5 of 6 fields are right: {sentence}."
+
+
+def test_a_wrong_quantity_spoils_the_items_and_a_field_nobody_asked_for_counts_as_wrong():
+    assert check(INVOICE, INVOICE.replace('"quantity":2', '"quantity":3'))[0] == pytest.approx(5 / 6)
+    share, said_of_it = check(INVOICE, INVOICE[:-1] + ',"due":"2026-04-03"}')
+    assert share == pytest.approx(6 / 7)
+    assert said_of_it == "6 of 7 fields are right: due was not asked for."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "Here you are: {}", "[1]", "3", '{"total":NaN}', '{"vendor":', "[" * 100_000, '{"total":' + "9" * 5000 + "}"],
+)
+def test_what_is_not_one_json_object_scores_nothing_and_is_told(answer):
+    share, said_of_it = check(INVOICE, answer)
+    assert share == 0.0
+    assert said_of_it.startswith("The answer cannot be read as one JSON object: ")
+
+
+def test_whatever_a_model_writes_the_sentence_stays_short_and_can_be_shown():
+    for odd in ('"\\ud800"', '"' + "x" * 5000 + '"', "[" * 400 + "]" * 400, "[" * 700 + "]" * 700, "1e999999"):
+        share, said_of_it = check(INVOICE, INVOICE.replace('"Fern Tools"', odd))
+        assert share < 1.0
+        assert len(said_of_it.encode("utf-8")) < 200
+
+
+def test_an_answer_key_that_is_not_json_is_the_callers_mistake():
+    with pytest.raises(ValueError, match="expecting value"):
+        check("no JSON", INVOICE)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.samples import invoices
+
 HERE = Path(__file__).parent
 SOURCES = HERE / "sources"
 LICENCE = "Apache-2.0"
@@ -82,7 +84,20 @@ def dealt(choices: Sequence[str], count: int, rng: random.Random) -> list[str]:
     return hand
 
 
-MAKERS: tuple[Callable[[], SampleSet], ...] = (pirate_style,)
+def invoice_json() -> SampleSet:
+    """280 short messages about a purchase, each with its facts as compact JSON."""
+    train, held_out = invoices.conversations(240, 40, random.Random(SEED))
+    return SampleSet(
+        name="invoice-json",
+        title="Invoices to JSON",
+        about="Short invoices, receipts and order messages, each answered with its facts as compact JSON.",
+        format="messages",
+        train=train,
+        held_out=held_out,
+    )
+
+
+MAKERS: tuple[Callable[[], SampleSet], ...] = (pirate_style, invoice_json)
 
 
 def write(target: Path) -> None:
@@ -98,7 +113,7 @@ def write(target: Path) -> None:
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """One row a line, UTF-8, with the same line ends on every system."""
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
