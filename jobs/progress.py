@@ -1,0 +1,168 @@
+"""How far a job is and how long it will take: plain arithmetic, and one sentence for people.
+
+Pure: takes numbers and a job's fields, gives numbers and words. Knows no database, no clock and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+RECENT = 0.2  # weight of the newest reading in a smoothed figure
+MEGABYTE = 1_000_000
+FIRST_STEPS = "First steps. Loss and time left follow in a moment."
+
+
+class Progressing(Protocol):
+    """The fields of a job that a sentence is made from."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def stop(self) -> str | None: ...
+    @property
+    def progress(self) -> Mapping[str, Any]: ...
+    @property
+    def adapter_id(self) -> int | None: ...
+    @property
+    def started_at(self) -> float | None: ...
+    @property
+    def finished_at(self) -> float | None: ...
+
+
+def smooth(previous: float | None, reading: float) -> float:
+    """A moving average that leans on the past by 1 - RECENT; the first reading stands alone."""
+    return reading if previous is None else previous + RECENT * (reading - previous)
+
+
+def seconds_left(step: int, steps: int, elapsed: float, recent: float | None) -> float | None:
+    """Seconds until the last step, or None before the first.
+
+    Args:
+        step, steps: optimizer steps done and in all.
+        elapsed: seconds the done steps took together.
+        recent: smoothed seconds of one step, which follows a change of pace; the overall mean keeps it calm.
+    """
+    if step < 1:
+        return None
+    mean = elapsed / step
+    pace = mean if recent is None else (mean + recent) / 2
+    return max(0.0, (steps - step) * pace)
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it: "8 s", "4 min", "1 h 20 min", "2 d 3 h"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def loss_text(loss: float) -> str:
+    """A loss with the digits that mean something: two after the point, three below one, never a false zero."""
+    return f"{loss:.2f}" if loss >= 1 else f"{loss:.3f}" if loss >= 0.001 else f"{loss:.1e}"
+
+
+def job_sentence(job: Progressing) -> str:
+    """Where a job stands, in a sentence or a few: what the page and the command line say about it."""
+    if job.state in ("starting", "running") and job.stop:
+        return "Cancelling." if job.stop == "cancel" else "Stopping; what it has learned so far is kept."
+    sentences: dict[str, Callable[[], str]] = {
+        "queued": lambda: "Waiting for its turn.",
+        "starting": lambda: _stage(job) or "Starting.",
+        "running": lambda: _training(job) if job.kind == "train" else _fetching(job),
+        "finishing": lambda: "Saving the adapter." if job.kind == "train" else "Saving the model.",
+        "completed": lambda: _completed(job),
+        "stopped": lambda: _stopped(job),
+        "cancelled": lambda: job.why or "Cancelled. Nothing was kept.",
+        "interrupted": lambda: job.why or "Interrupted. Start it again.",
+        "failed": lambda: job.why or "It failed. The log has the details.",
+    }
+    return sentences[job.state]()
+
+
+def _stage(job: Progressing) -> str:
+    stage = str(job.progress.get("stage") or "")
+    return stage if not stage or stage.endswith(".") else f"{stage}."
+
+
+def _training(job: Progressing) -> str:
+    p = job.progress
+    if not p.get("step"):
+        return FIRST_STEPS if p.get("steps") else _stage(job) or FIRST_STEPS
+    said = [f"Step {p['step']} of {p['steps']}.", _loss(p), _validation(p)]
+    if p.get("seconds_left") is not None:
+        said.append(f"About {duration(p['seconds_left'])} left.")
+    return _joined(said)
+
+
+def _loss(p: Mapping[str, Any]) -> str:
+    loss, first = p.get("loss"), p.get("first_loss")
+    if loss is None:
+        return ""
+    if first is None or p.get("step") == 1:
+        return f"Loss {loss_text(loss)}."
+    way = "down" if loss < first else "up"
+    return f"Loss {loss_text(loss)}, {way} from {loss_text(first)}."
+
+
+def _validation(p: Mapping[str, Any]) -> str:
+    now, best = p.get("validation_loss"), p.get("best_validation_loss")
+    if now is None:
+        return ""
+    if best is None:
+        return f"Validation {loss_text(now)} before the first step."
+    if now <= best:
+        return f"Validation {loss_text(now)}, best so far."
+    return f"Validation {loss_text(now)}; the best was {loss_text(best)} at step {p['best_step']}."
+
+
+def _fetching(job: Progressing) -> str:
+    done, total = job.progress.get("done_bytes"), job.progress.get("total_bytes")
+    stage = _stage(job).rstrip(".") or "Working"
+    if not total or done is None or done >= total:
+        return f"{stage}."
+    return f"{stage}: {done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB."
+
+
+def _completed(job: Progressing) -> str:
+    return _joined([f"Done{_after(job)}.", _kept(job.progress) if job.kind == "train" else ""])
+
+
+def _stopped(job: Progressing) -> str:
+    p = job.progress
+    where = f" at step {p['step']} of {p['steps']}" if p.get("step") else ""
+    return _joined([f"Stopped{where}{_after(job, ' after ')}.", _kept(p)])
+
+
+def _kept(p: Mapping[str, Any]) -> str:
+    best, first, step = p.get("best_validation_loss"), p.get("first_validation_loss"), p.get("best_step")
+    if best is None:
+        return _joined([_loss(p), "The last step was kept."])
+    if first is not None and best >= first:
+        return (
+            f"Best validation {loss_text(best)} at step {step}, kept, but no better than the base "
+            f"({loss_text(first)}). Try a smaller learning rate or more data."
+        )
+    return f"Best validation {loss_text(best)} at step {step}, kept."
+
+
+def _after(job: Progressing, word: str = " in ") -> str:
+    if job.started_at is None or job.finished_at is None:
+        return ""
+    return word + duration(job.finished_at - job.started_at)
+
+
+def _joined(sentences: list[str]) -> str:
+    return " ".join(s for s in sentences if s)
