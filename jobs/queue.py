@@ -1,0 +1,159 @@
+"""The queue: which waiting job may start, and how a worker holds the one it claimed.
+
+A worker holds a job by a lease: a heartbeat, and a token that refuses its writes once the job is no longer its own.
+One thread beats, hands in what was measured, and sees what people ask for, so that none of the three waits for a slow
+step. Knows nothing about processes, models or what a job does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from adapters_store.errors import LeaseLost, StoreError
+from adapters_store.states import LIVE
+from adapters_store.store import Store
+from adapters_store.tables import Job, Owner
+
+log = logging.getLogger(__name__)
+
+TICK = 0.25  # seconds between two looks at the job
+BEAT = 10.0  # seconds between two heartbeats
+REPORT = 1.0  # seconds between two reports at least: a commit costs milliseconds
+
+
+def next_to_start(waiting: Iterable[Job], busy_kinds: Iterable[str]) -> list[Job]:
+    """The waiting jobs that may start now: the first of each kind that nothing is busy with.
+
+    Training waits for the device, so one at a time; fetches go beside it, and one after another among themselves.
+    """
+    busy = set(busy_kinds)
+    chosen = []
+    for job in waiting:
+        if job.kind not in busy:
+            busy.add(job.kind)
+            chosen.append(job)
+    return chosen
+
+
+class Lease:
+    """A claimed job in the hands of its worker. A context manager: inside, the heart beats and reports go in."""
+
+    def __init__(self, store: Store, job: Job, on_cancel: Callable[[], None] = lambda: None) -> None:
+        """Hold `job` as it was returned by a claim. `on_cancel` is called once, from the thread, when the work is void:
+        somebody cancelled, or the lease is lost."""
+        self.job = job
+        self.stop: str | None = job.stop  # "keep" or "cancel", as soon as somebody asks
+        self.lost = False
+        self._store = store
+        self._on_cancel = on_cancel
+        self._void = False
+        self._pending = threading.Lock()  # guards the three below
+        self._newest: dict[str, Any] = {}  # the metric of the newest step, handed in or not
+        self._metrics: dict[int, dict[str, Any]] = {}
+        self._progress: dict[str, Any] = {}
+        self._handing_in = threading.Lock()  # one flush at a time, so that rows stay in order
+        self._reported_at = -REPORT
+        self._beat_at = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease-{job.id}", daemon=True)
+
+    @classmethod
+    def claim(
+        cls, store: Store, job_id: int, owner: Owner, on_cancel: Callable[[], None] = lambda: None
+    ) -> Lease | None:
+        """Take the job if it still waits; None when somebody else has it or it was cancelled."""
+        job = store.claim(job_id, owner)
+        return None if job is None else cls(store, job, on_cancel)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def report(self, metric: dict[str, Any] | None = None, **progress: Any) -> None:
+        """Note a step's metric and progress. Handed in within a second; at once when nothing was for that long."""
+        with self._pending:
+            if metric is not None:
+                self._note(metric)
+            self._progress.update(progress)
+        if time.monotonic() - self._reported_at >= REPORT:
+            self._attempt(self.hand_in)
+
+    def _note(self, metric: dict[str, Any]) -> None:
+        """A second metric of the same step adds to the first: the last measurement of a run that was stopped."""
+        step = metric["step"]
+        known = self._newest if self._newest.get("step") == step else {}
+        self._newest = {**known, **{key: value for key, value in metric.items() if value is not None}}
+        self._metrics[step] = self._newest
+
+    def say(self, stage: str) -> None:
+        """Tell people what goes on before there is a step to count."""
+        self.report(stage=stage)
+
+    def move(self, to: str, why: str = "") -> None:
+        """Change the job's state, after handing in what was measured. LeaseLost if it is not ours any more."""
+        self.hand_in()
+        if to not in LIVE:
+            self._over.set()
+        self.job = self._store.move(self.job.id, to, why=why, who="worker", token=self.job.token)
+
+    def hand_in(self) -> None:
+        """Write what is pending in one transaction; on an error it stays pending. LeaseLost, StoreError."""
+        with self._handing_in:
+            with self._pending:
+                metrics, progress = self._metrics, self._progress
+                self._metrics, self._progress = {}, {}
+            if not metrics and not progress:
+                return
+            try:
+                self._store.report(self.job.id, self.job.token, metrics=list(metrics.values()), progress=progress)
+            except BaseException:
+                with self._pending:
+                    self._metrics = {**metrics, **self._metrics}
+                    self._progress = {**progress, **self._progress}
+                raise
+            self._reported_at = time.monotonic()
+
+    def _run(self) -> None:
+        while not self._over.wait(TICK):
+            self._attempt(self._look)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Do it; a lost lease is noted, any other trouble of the library is logged and tried again later."""
+        try:
+            action()
+        except LeaseLost:
+            if not self._over.is_set():
+                self.lost = True
+                self._call_off()
+        except StoreError as error:
+            log.warning("the library did not take it, trying again: %s", error)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._reported_at >= REPORT:
+            self.hand_in()
+        if now - self._beat_at >= BEAT:
+            self._store.beat(self.job.id, self.job.token)
+            self._beat_at = now
+        row = self._store.job(self.job.id)
+        self.stop = row.stop
+        if row.stop == "cancel":
+            self._call_off()
+        if row.token != self.job.token:
+            raise LeaseLost(f"Job {row.id} was given to another worker.")
+
+    def _call_off(self) -> None:
+        if not self._void:
+            self._void = True
+            self._on_cancel()

@@ -1,0 +1,252 @@
+"""The runner: owns the queue of one data folder. Starts workers, watches them, and sees to it that a stop is a stop.
+
+    python -m jobs.runner --data-dir DIR
+
+One a data folder, by a lock of the operating system that ends with the process. It leaves when nothing is queued, no
+worker lives and no page is open. Workers do not depend on it: when it is ended they go on, and the next runner adopts
+them. Imports neither torch nor transformers, and knows nothing about what a job does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from adapters_store.errors import StoreError
+from adapters_store.files import DataFolder
+from adapters_store.states import LIVE
+from adapters_store.store import Store
+from adapters_store.tables import Job, Owner
+from jobs import process
+from jobs.queue import next_to_start
+
+log = logging.getLogger("runner")
+
+TICK = 0.25  # seconds between two looks
+LINGER = 5.0  # seconds without anything to do before it leaves
+STARTING = 3.0  # seconds a runner needs at most to take the lock; less than LINGER, see `ensure`
+CANCEL_GRACE = 8.0  # seconds a worker has to see that its job was cancelled, and to end
+KEEP_GRACE = 180.0  # seconds a worker has to save what it learned: a last validation may be long
+KILL_GRACE = 2.0  # seconds between asking and killing
+TRASH_SECONDS = 7 * 24 * 3600.0  # how long deleted adapters can be brought back
+AGAIN = "Start it again; it begins from the first step."
+
+_last_start: dict[Path, tuple[float, subprocess.Popen[bytes]]] = {}
+
+
+def ensure(data_dir: Path) -> None:
+    """Have a runner for this data folder: start one, detached, unless there is one. Returns at once."""
+    folder = DataFolder(data_dir)
+    began, started = _last_start.get(folder.root, (0.0, None))
+    # One that is starting up does not hold the lock yet, but will, and stays for LINGER: a second would be for nothing.
+    starting = started is not None and started.poll() is None and time.monotonic() - began < STARTING
+    if starting or _is_locked(folder):
+        return
+    command = process.module_command("jobs.runner", "--data-dir", str(folder.root))
+    runner = process.start_detached(command, folder.log("runner"))
+    process.let_go(runner)
+    _last_start[folder.root] = (time.monotonic(), runner)
+
+
+def _is_locked(folder: DataFolder) -> bool:
+    try:
+        with _lock(folder).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lock(folder: DataFolder) -> FileLock:
+    return FileLock(folder.root / "runner.lock")
+
+
+class Runner:
+    """The body of the runner, one look at a time: `step` can be called by hand."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._workers: dict[int, subprocess.Popen[bytes]] = {}  # started here, by job id
+        self._stop_seen: dict[int, float] = {}  # when a job's stop was first seen, monotonic
+
+    def step(self) -> None:
+        """Look once at workers, wishes and queue, and do what is due. StoreError when the library cannot be used."""
+        self._reap()
+        live = self._store.jobs(states=LIVE, limit=1000)
+        for job in live:
+            if not self._is_worked_on(job):
+                self._settle(job.id, None)
+            elif job.stop:
+                self._enforce(job)
+        self._start_next()
+
+    def busy(self) -> bool:
+        """Whether a worker lives, a job waits, or a page is open."""
+        if self._workers or self._store.jobs(states=(*LIVE, "queued"), limit=1):
+            return True
+        return page_open(self._store.files.root)
+
+    def _is_worked_on(self, job: Job) -> bool:
+        return job.id in self._workers or (job.owner is not None and process.alive(job.owner))
+
+    # --- workers that ended -----------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        for job_id, worker in list(self._workers.items()):
+            returncode = worker.poll()
+            if returncode is not None:
+                self._settle(job_id, returncode)
+                del self._workers[job_id]
+
+    def _settle(self, job_id: int, returncode: int | None) -> None:
+        """Give a job whose worker is gone its last state. `returncode` is None when nobody saw the end."""
+        job = self._store.job(job_id)  # read after the end: the worker may have had the last word itself
+        if job.state == "queued" and returncode:
+            self._give_up(job, returncode)
+        elif job.state in LIVE and not (job.owner and process.alive(job.owner)):
+            to, why = verdict(job, returncode, same_boot=job.owner is None or job.owner.boot == process.boot_id())
+            log.warning("job %s: %s (%s)", job.id, why, to)
+            self._store.move(job.id, to, why=why, who="runner")
+        self._stop_seen.pop(job_id, None)
+
+    def _give_up(self, job: Job, returncode: int) -> None:
+        """A worker ended before it could claim its job. Trying again would do the same for ever."""
+        log_file = self._log(job)
+        if self._store.claim(job.id, process.identify()):
+            why = f"The worker could not begin: it {process.how_it_ended(returncode)}. Its log is {log_file}."
+            self._store.move(job.id, "failed", why=why, who="runner")
+
+    # --- stopping -------------------------------------------------------------------------------------------------
+
+    def _enforce(self, job: Job) -> None:
+        """End a worker that was asked to stop and does not."""
+        first = self._stop_seen.setdefault(job.id, time.monotonic())
+        grace = CANCEL_GRACE if job.stop == "cancel" else KEEP_GRACE
+        if time.monotonic() - first < grace or job.owner is None:
+            return
+        log.warning("job %s did not stop within %.0f s; ending its worker", job.id, grace)
+        process.end(job.owner, KILL_GRACE)
+        self._workers.pop(job.id, None)
+        self._settle(job.id, None)
+
+    # --- starting -------------------------------------------------------------------------------------------------
+
+    def _start_next(self) -> None:
+        live = self._store.jobs(states=LIVE, limit=1000)
+        waiting = self._store.waiting()
+        # A worker that was started needs a moment to claim its job: that job is as good as begun.
+        begun = [job for job in waiting if job.id in self._workers]
+        for job in next_to_start(waiting, [job.kind for job in [*live, *begun]]):
+            command = process.module_command("jobs.worker", str(job.id), "--data-dir", str(self._store.files.root))
+            self._workers[job.id] = process.start_detached(command, self._log(job))
+            log.info("job %s (%s): worker %s", job.id, job.name, self._workers[job.id].pid)
+
+    def _log(self, job: Job) -> Path:
+        return self._store.files.log(f"job-{job.id}")
+
+
+def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[str, str]:
+    """The state, and the reason in words, of a job whose worker ended without a word of its own.
+
+    `returncode` is the worker's, minus the number of a signal; None when nobody saw it end.
+    """
+    if job.adapter_id is not None and job.state == "finishing":
+        cut_short = job.progress.get("step", 0) < job.progress.get("steps", 0)
+        return ("stopped" if cut_short else "completed"), ""
+    if job.stop == "cancel":
+        return "cancelled", "Cancelled. Nothing was kept."
+    if not same_boot:
+        return "interrupted", f"The machine was restarted in the middle of this job. {AGAIN}"
+    if job.stop == "keep":
+        return "interrupted", f"It did not come to a stop, and its worker had to be ended. {AGAIN}"
+    if returncode is None:
+        return "interrupted", f"The worker is gone, and nobody saw how it ended. {AGAIN}"
+    how = f"The worker {process.how_it_ended(returncode)}."
+    if returncode < 0:
+        return "interrupted", f"{how} {AGAIN}"
+    return "failed", f"{how} Its log, job-{job.id}, has the details."
+
+
+def page_open(root: Path) -> bool:
+    """Whether the page that wrote page.json into the data folder still lives."""
+    try:
+        page = json.loads((root / "page.json").read_text("utf-8"))
+        return process.alive(Owner(pid=int(page["pid"]), started=float(page["started"]), boot=str(page["boot"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def serve(store: Store, ended: threading.Event, linger: float) -> None:
+    """Step until told to end, or until there was nothing to do for `linger` seconds."""
+    runner = Runner(store)
+    idle_since = time.monotonic()
+    while not ended.wait(TICK):
+        try:
+            runner.step()
+            if runner.busy():
+                idle_since = time.monotonic()
+        except (StoreError, OSError) as error:
+            log.error("trying again: %s", error)
+            idle_since = time.monotonic()
+        if time.monotonic() - idle_since > linger:
+            return
+
+
+def own(folder: DataFolder, ended: threading.Event, linger: float) -> bool:
+    """Serve the folder for as long as there is something to do. False if another runner has it."""
+    while True:
+        try:
+            with _lock(folder).acquire(timeout=0):
+                _tidy_and_serve(folder, ended, linger)
+        except Timeout:
+            return False
+        # A job may have come in while the lock was still held, and `ensure` trusted the lock.
+        if ended.is_set() or not _has_waiting(folder):
+            return True
+
+
+def _tidy_and_serve(folder: DataFolder, ended: threading.Event, linger: float) -> None:
+    store = Store(folder.root)
+    try:
+        swept = store.files.sweep()
+        if swept:
+            log.info("removed %s leftovers", len(swept))
+        store.files.empty_trash(TRASH_SECONDS)
+        serve(store, ended, linger)
+    finally:
+        store.close()
+
+
+def _has_waiting(folder: DataFolder) -> bool:
+    store = Store(folder.root)
+    try:
+        return bool(store.waiting())
+    finally:
+        store.close()
+
+
+def main() -> int:
+    """The command line. A second runner of the same folder says so and leaves."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.runner", description="Work off the queue of a data folder.")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--linger", type=float, default=LINGER, help="seconds without work before it leaves")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    if not own(DataFolder(arguments.data_dir), ended, arguments.linger):
+        print("Another runner has this data folder.", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

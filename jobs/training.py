@@ -1,0 +1,235 @@
+"""The job of kind train: load the base, train, keep the best step, publish the adapter.
+
+Here engine and library meet: the engine trains and knows no library, the library keeps and knows no tensors. How a
+worker claims its job, and what becomes of errors, is in `worker.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters_store.store import Store
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from engine import adapter_files, models
+from engine.data.check import read_rows
+from engine.methods.inject import adapter_tensors
+from engine.settings import RunSettings, parse
+from engine.sizing import chosen_layers
+from engine.train import Prepared, StepReport, prepare, train
+from jobs import process
+from jobs.ending import Ending
+from jobs.progress import seconds_left, smooth
+from jobs.queue import Lease
+
+METHOD = "LoRA"
+
+
+class InputError(RuntimeError):
+    """What the run was set up with is gone or changed. The message says what, and what to do."""
+
+
+@dataclass
+class Kept:
+    """The adapter of one step, on the CPU."""
+
+    step: int
+    loss: float | None
+    validation_loss: float | None
+    tensors: dict[str, Any]
+
+
+class Course:
+    """What is known of a run so far: makes metrics and progress of its reports, and keeps its best step."""
+
+    def __init__(self) -> None:
+        self.loss: float | None = None
+        self.first_loss: float | None = None
+        self.base_validation_loss: float | None = None
+        self.best: Kept | None = None
+        self.last: StepReport | None = None
+        self._pace: float | None = None  # smoothed seconds a step, validation included
+
+    def take(self, report: StepReport, model: Any) -> None:
+        """Note a report; `model` holds the adapter of that step."""
+        before, self.last = self.last, report
+        if report.step == 0:
+            self.base_validation_loss = report.validation_loss
+            return
+        if report.loss is not None:
+            self.loss = report.loss
+            self.first_loss = report.loss if self.first_loss is None else self.first_loss
+            self._pace = smooth(self._pace, report.seconds - (before.seconds if before else 0.0))
+        if self._improves(report):
+            self.best = Kept(report.step, self.loss, report.validation_loss, adapter_tensors(model))
+
+    def _improves(self, report: StepReport) -> bool:
+        """Best among the trained steps: a run that never beats its base still keeps the step that came closest."""
+        now = report.validation_loss
+        if now is None:
+            return False
+        return self.best is None or self.best.validation_loss is None or now < self.best.validation_loss
+
+    def kept(self, model: Any) -> Kept | None:
+        """What the run leaves: its best step by validation, or the last one where nothing was measured."""
+        if self.last is None or self.last.step == 0:
+            return None
+        return self.best or Kept(self.last.step, self.loss, None, adapter_tensors(model))
+
+    def progress(self) -> dict[str, Any]:
+        """The job's progress after the last report."""
+        assert self.last is not None
+        last, best = self.last, self.best
+        said = {
+            "stage": "",
+            "step": last.step,
+            "steps": last.steps,
+            "loss": self.loss,
+            "first_loss": self.first_loss,
+            "first_validation_loss": self.base_validation_loss,
+            "best_validation_loss": best.validation_loss if best else None,
+            "best_step": best.step if best else None,
+            "seconds_left": seconds_left(last.step, last.steps, last.seconds, self._pace),
+            "memory_bytes": process.memory_bytes(),
+            "peak_memory_bytes": process.peak_memory_bytes(),
+        }
+        if last.validation_loss is not None:
+            said["validation_loss"] = last.validation_loss
+        if last.tokens_per_second is not None:
+            said["tokens_per_second"] = last.tokens_per_second
+        return said
+
+
+def run(store: Store, lease: Lease, ending: Ending) -> None:
+    """Do the claimed job to its end: completed, stopped, or cancelled because nothing was learned yet.
+
+    Raises:
+        Ended: cancelled, or the worker was told to end; nothing half-made is left.
+        InputError, ModelError, DataError, TrainingError, AdapterError, StoreError: with a sentence for people.
+    """
+    with ending.may_interrupt():
+        base, data, settings = _inputs(store, lease)
+        lease.say("Loading the base model")
+        loaded = models.load(store.base_path(base))
+        lease.say("Reading the data")
+        rows = read_rows(store.rows_path(data))
+        prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])
+        course = _train(lease, ending, loaded, prepared, settings)
+        kept = course.kept(loaded.model)
+    _finish(store, lease, ending, settings, course, kept)
+
+
+def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, DataSet, RunSettings]:
+    """The base model, data set and settings of the job, after checking that they are still what they were."""
+    job = lease.job
+    assert job.base_model is not None
+    assert job.data_set is not None
+    lease.say("Checking base model and data")
+    _check_base(job.base_model, store.base_path(job.base_model))
+    _check_rows(job.data_set, store.rows_path(job.data_set))
+    return job.base_model, job.data_set, parse(job.settings)
+
+
+def _check_base(base: BaseModel, path: Path) -> None:
+    if not path.is_dir():
+        raise InputError(f"The base model {base.name} is no longer in {path}. Put it back or add it again.")
+    if models.fingerprint(path) != base.fingerprint:
+        raise InputError(
+            f"The files of the base model {base.name} in {path} have changed since it was added. "
+            "Add the folder again and start a new run."
+        )
+
+
+def _check_rows(data: DataSet, path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"The rows of the data set {data.name} are gone from disk. Upload the file again.")
+    with path.open("rb") as rows:
+        if hashlib.file_digest(rows, "sha256").hexdigest() != data.content_hash:
+            raise InputError(f"The rows of the data set {data.name} were changed on disk. Upload the file again.")
+
+
+def _train(
+    lease: Lease, ending: Ending, loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings
+) -> Course:
+    """Train until the last step or until somebody asks to stop, reporting every step."""
+
+    def should_stop() -> bool:
+        ending.check()
+        return lease.stop == "keep"
+
+    course = Course()
+    lease.report(stage="", step=0, steps=prepared.steps, device=loaded.device.name, device_why=loaded.device.why)
+    lease.move("running")
+    for report in train(loaded, prepared, settings, should_stop):
+        course.take(report, loaded.model)
+        lease.report(_metric(report), **course.progress())
+    return course
+
+
+def _metric(report: StepReport) -> dict[str, Any]:
+    return {
+        "step": report.step,
+        "loss": report.loss,
+        "validation_loss": report.validation_loss,
+        "learning_rate": report.learning_rate,
+        "gradient_norm": report.gradient_norm,
+        "tokens": report.tokens,
+        "tokens_per_second": report.tokens_per_second,
+        "memory_bytes": process.memory_bytes(),
+        "seconds": report.seconds,
+    }
+
+
+def _finish(
+    store: Store, lease: Lease, ending: Ending, settings: RunSettings, course: Course, kept: Kept | None
+) -> None:
+    """Save what was learned. From here on only a cancel before the adapter is published undoes the run."""
+    if kept is None:
+        lease.move("cancelled", "Stopped before the first step was done, so there was nothing to keep.")
+        return
+    assert course.last is not None
+    lease.move("finishing")
+    adapter = _publish(store, lease.job, ending, settings, course, kept)
+    lease.report(seconds_left=None, adapter=adapter.name)
+    if course.last.stopped:
+        lease.move("stopped", "" if lease.stop else f"The time limit of {settings.max_seconds:g} s was reached.")
+    else:
+        lease.move("completed")
+
+
+def _publish(store: Store, job: Job, ending: Ending, settings: RunSettings, course: Course, kept: Kept) -> Adapter:
+    assert job.base_model is not None
+    assert course.last is not None
+    chosen = chosen_layers(job.base_model.facts["layers"], settings.target_modules)
+    names = sorted({str(layer["name"]) for layer in chosen})
+    with store.files.draft("adapters") as draft:
+        adapter_files.write(draft.path, kept.tensors, base_name=job.base_model.name, settings=settings, layers=names)
+        ending.check()
+        key = draft.publish()
+    try:
+        return store.add_adapter(
+            name=job.name,
+            folder=key,
+            job_id=job.id,
+            base_model_id=job.base_model.id,
+            data_set_id=job.data_set_id,
+            method=METHOD,
+            rank=settings.rank,
+            alpha=settings.alpha,
+            target_modules=names,
+            settings=settings.model_dump(mode="json"),
+            training_loss=kept.loss,
+            validation_loss=kept.validation_loss,
+            base_validation_loss=course.base_validation_loss,
+            best_step=kept.step,
+            steps=course.last.step,
+            seconds=course.last.seconds,
+            size_bytes=store.files.size("adapters", key),
+            sha256=store.files.digest("adapters", key),
+            token=job.token,
+        )
+    except BaseException:
+        store.files.to_trash("adapters", key)
+        raise

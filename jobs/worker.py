@@ -1,0 +1,113 @@
+"""The worker: claims one job, does it, and says how it ended. One process a job, so that its end frees everything.
+
+    python -m jobs.worker JOB_ID --data-dir DIR
+
+This is an edge: whatever goes wrong is logged with its traceback and becomes one sentence in the job. What a job of a
+kind does is in `training.py` and `fetching.py`; who starts workers is in `runner.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+from pathlib import Path
+
+from adapters_store.errors import LeaseLost
+from adapters_store.store import Store
+from adapters_store.tables import Job
+from jobs import process
+from jobs.ending import Ended, Ending
+from jobs.queue import Lease
+
+log = logging.getLogger("worker")
+
+AGAIN = "Start it again; it begins from the first step."
+OURS = ("engine", "jobs", "adapters_store")  # packages whose errors are sentences for people
+
+
+def do(store: Store, job_id: int, ending: Ending) -> int:
+    """Claim the job, do it and record its end. Returns the exit code: 0 unless the job could not be ended in order."""
+    lease = Lease.claim(store, job_id, process.identify(), on_cancel=ending.call_off)
+    if lease is None:
+        log.info("job %s is not waiting any more", job_id)
+        return 0
+    with lease:
+        try:
+            _dispatch(store, lease, ending)
+        except Ended:
+            _record_end(lease, ending)
+        except LeaseLost as error:
+            log.warning("%s", error)
+        except Exception as error:
+            log.exception("job %s failed", job_id)
+            lease.move("failed", in_words(error, lease.job))
+    return 0
+
+
+def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
+    # Imported here, after the claim: torch takes seconds, and the job should not look as if nobody had it.
+    if lease.job.kind == "train":
+        lease.say("Starting torch")
+        from jobs import training
+
+        training.run(store, lease, ending)
+    else:
+        lease.say("Starting")
+        from jobs import fetching
+
+        fetching.run(store, lease, ending)
+
+
+def _record_end(lease: Lease, ending: Ending) -> None:
+    if lease.lost:
+        log.warning("job %s is no longer ours; nothing was written", lease.job.id)
+    elif lease.stop == "cancel":
+        lease.move("cancelled", "Cancelled. Nothing was kept.")
+    else:
+        lease.move("interrupted", f"The worker was asked to end ({ending.signal}). {AGAIN}")
+
+
+def in_words(error: Exception, job: Job) -> str:
+    """A sentence or two for the person whose job ended in `error`: ours speak for themselves."""
+    if _is_memory(error):
+        return _out_of_memory(job)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full. Free some space and start it again."
+    if type(error).__module__.partition(".")[0] in OURS:
+        return str(error)
+    first = (str(error).splitlines() or [""])[0][:300]
+    return f"Something went wrong that should not have: {type(error).__name__}: {first}. The log of the job has more."
+
+
+def _is_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _out_of_memory(job: Job) -> str:
+    at_once, length = job.settings.get("micro_batch"), job.settings.get("length")
+    if not isinstance(at_once, int) or not isinstance(length, int):
+        return "There was not enough memory. Close other programs and start it again."
+    advice = f"Try {at_once // 2} rows at once" if at_once > 1 else f"Try a length of {max(8, length // 2)}"
+    return f"There was not enough memory for {at_once} rows of up to {length} tokens at once. {advice}."
+
+
+def main() -> int:
+    """The command line: parse, take the signals, do the job."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.worker", description="Do one job of a data folder.")
+    parser.add_argument("job_id", type=int)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    ending = Ending()
+    ending.listen()
+    store = Store(arguments.data_dir)
+    try:
+        return do(store, arguments.job_id, ending)
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
