@@ -1,0 +1,268 @@
+"""The answerer: one warm base model behind a pipe, for whatever needs tensors or a tokenizer on behalf of the page.
+
+    python -m jobs.answerer      (a child of jobs.ask; nobody calls it by hand)
+
+Protocol, one JSON object a line. In: {"id", "kind", ...payload} and {"cancel": id}. Out: any number of {"id", "part"},
+then one {"id", "result"} or {"id", "error": sentence}. A request is cancelled between two tokens. When its input ends,
+its parent is gone and it leaves at once. It writes no file, knows no database and never learns who asks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import json
+import logging
+import os
+import queue
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+log = logging.getLogger(__name__)
+
+WARM_ADAPTERS = 16
+SCORE_LENGTH = 1024  # tokens of a row that are scored when the request names no length
+
+Payload = Mapping[str, Any]
+ShouldStop = Callable[[], bool]
+
+
+class Cancelled(Exception):
+    """The request was taken back."""
+
+
+class Desk:
+    """What is kept warm between requests: one base model, its tokenizer and facts, adapters, and counted plans."""
+
+    def __init__(self) -> None:
+        self._base: Any = None
+        self._threads = 0
+        self._adapters: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self.tokenizer = functools.lru_cache(maxsize=4)(_tokenizer)
+        self.facts = functools.lru_cache(maxsize=4)(_facts)
+        self.plan = functools.lru_cache(maxsize=256)(self._plan)
+
+    def base(self, path: Path) -> Any:
+        """The base model at `path`, loaded once. The one before it is let go first: two may not fit."""
+        from engine import models
+
+        stamp = _stamp(path / "config.json")
+        if self._base is None or (self._base[0], self._base[1]) != (path, stamp):
+            self._base = None
+            gc.collect()
+            self._base = (path, stamp, models.load(path))
+        return self._base[2]
+
+    def adapter(self, path: Path) -> Any:
+        """The adapter in the folder `path`, read once."""
+        from engine import adapter_files
+
+        key = (str(path), _stamp(path / "adapter_model.safetensors"))
+        if key not in self._adapters:
+            self._adapters[key] = adapter_files.read(path)
+            if len(self._adapters) > WARM_ADAPTERS:
+                self._adapters.popitem(last=False)
+        self._adapters.move_to_end(key)
+        return self._adapters[key]
+
+    def contestants(self, payload: Payload) -> list[Any]:
+        """The base (as None), unless the request leaves it out, and then its adapters in order."""
+        first = [None] if payload.get("include_base", True) else []
+        return [*first, *(self.adapter(Path(path)) for path in payload["adapters"])]
+
+    def use_threads(self, wanted: int | None) -> None:
+        """Compute with `wanted` threads; None is as many as torch chose at first."""
+        import torch
+
+        self._threads = self._threads or torch.get_num_threads()
+        torch.set_num_threads(wanted or self._threads)
+
+    def _plan(self, base: str, rows: str, stamps: tuple[int, int], settings: str) -> dict[str, Any]:
+        from engine.data.check import read_rows
+        from engine.settings import parse
+        from engine.train import prepare
+
+        chosen = parse(json.loads(settings))
+        read = read_rows(Path(rows))
+        prepared = prepare(self.tokenizer(base, stamps[0]), read, chosen, self.facts(base, stamps[0])["max_length"])
+        return {
+            "steps": prepared.steps,
+            "steps_per_epoch": prepared.steps_per_epoch,
+            "tokens_per_epoch": prepared.tokens_per_epoch,
+            "answer_tokens_per_epoch": prepared.answer_tokens_per_epoch,
+            "rows": len(prepared.train),
+            "validation_rows": len(prepared.validation),
+            "rows_cut": prepared.cut,
+            "length": prepared.length,
+            "longest": prepared.longest,
+        }
+
+
+def _tokenizer(path: str, _stamp: int) -> Any:
+    from engine import models
+
+    return models.load_tokenizer(Path(path))
+
+
+def _facts(path: str, _stamp: int) -> dict[str, Any]:
+    from engine import models
+
+    return models.describe(Path(path))
+
+
+def _stamp(file: Path) -> int:
+    """When the file was last written, so that what was replaced on disk is read again; 0 if it is not there."""
+    return file.stat().st_mtime_ns if file.is_file() else 0
+
+
+# --- the kinds of requests ----------------------------------------------------------------------------------------
+
+
+def plan(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Iterator[dict[str, Any]]:
+    """Steps, tokens and cut rows of a run, from the tokenizer alone. Counted once for each choice of settings."""
+    base, rows = payload["base_path"], payload["rows_path"]
+    stamps = (_stamp(Path(base) / "config.json"), _stamp(Path(rows)))
+    yield desk.plan(base, rows, stamps, json.dumps(payload["settings"], sort_keys=True))
+
+
+def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Iterator[dict[str, Any]]:
+    """Mean loss of an answer token on held-out rows, for each contestant."""
+    from engine import generate
+    from engine.data.check import read_rows
+
+    desk.use_threads(payload.get("threads"))
+    base = desk.base(Path(payload["base_path"]))
+    rows = read_rows(Path(payload["rows_path"]))
+    losses = generate.score(base, desk.contestants(payload), rows, int(payload.get("length") or SCORE_LENGTH))
+    yield {"losses": losses}
+
+
+def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Iterator[dict[str, Any]]:
+    """All contestants answer the same messages, as rows of one batch; a part for each token."""
+    from engine import generate
+
+    desk.use_threads(payload.get("threads"))
+    base = desk.base(Path(payload["base_path"]))
+    if should_stop():
+        raise Cancelled
+    snapshots = generate.compare(
+        base,
+        desk.contestants(payload),
+        payload["messages"],
+        seed=int(payload["seed"]),
+        temperature=float(payload["temperature"]),
+        top_p=float(payload["top_p"]),
+        max_tokens=int(payload["max_tokens"]),
+        should_stop=should_stop,
+    )
+    for snapshot in snapshots:
+        yield dataclasses.asdict(snapshot)
+
+
+KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Iterator[dict[str, Any]]]] = {
+    "plan": plan,
+    "score": score,
+    "compare": compare,
+}
+STREAMED = {"compare"}  # their items are parts; the one item of the others is the result
+
+
+# --- the line -----------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """The two ends of the pipe. A thread reads, so that a cancel is seen while the model works."""
+
+    def __init__(self, calls: TextIO, replies: TextIO, at_end: Callable[[], object]) -> None:
+        self._calls = calls
+        self._replies = replies
+        self._at_end = at_end
+        self._cancelled: set[int] = set()
+        self.inbox: queue.Queue[dict[str, Any]] = queue.Queue()
+        threading.Thread(target=self._listen, name="line", daemon=True).start()
+
+    def _listen(self) -> None:
+        for text in self._calls:
+            message = json.loads(text)
+            if "cancel" in message:
+                self._cancelled.add(message["cancel"])
+            else:
+                self.inbox.put(message)
+        self._at_end()
+
+    def cancelled(self, number: int) -> bool:
+        """Whether the one who asked has taken request `number` back."""
+        return number in self._cancelled
+
+    def say(self, number: int, word: str, content: object) -> None:
+        """Send one message about request `number`."""
+        self._replies.write(json.dumps({"id": number, word: content}) + "\n")
+        self._replies.flush()
+
+
+def answer(desk: Desk, line: Line, message: dict[str, Any]) -> None:
+    """Do one request and say how it went. This is an edge: whatever goes wrong is logged and said in a sentence."""
+    number, kind = message["id"], message["kind"]
+    try:
+        result = _work(desk, line, number, kind, message)
+    except Cancelled:
+        line.say(number, "result", {"cancelled": True})
+    except Exception as error:
+        log.exception("request %s (%s) failed", number, kind)
+        line.say(number, "error", _in_words(error))
+    else:
+        line.say(number, "result", result)
+
+
+def _work(desk: Desk, line: Line, number: int, kind: str, message: dict[str, Any]) -> dict[str, Any]:
+    def should_stop() -> bool:
+        return line.cancelled(number)
+
+    if should_stop():
+        raise Cancelled
+    result: dict[str, Any] = {}
+    for item in KINDS[kind](desk, message, should_stop):
+        if should_stop():
+            raise Cancelled
+        if kind in STREAMED:
+            line.say(number, "part", item)
+        else:
+            result = item
+    return result
+
+
+def _in_words(error: Exception) -> str:
+    """Errors of ours speak for themselves; others are introduced."""
+    if type(error).__module__.partition(".")[0] == "engine":
+        return str(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+        return "There is not enough memory for this. Compare fewer adapters, ask for fewer tokens, or end a run first."
+    first = (str(error).splitlines() or [""])[0]
+    return f"The model could not answer: {type(error).__name__}: {first[:300]}. The answerer's log has the details."
+
+
+def take_over_output() -> TextIO:
+    """The real stdout, for the protocol alone. Whatever a library prints goes to the log from here on."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return replies
+
+
+def main() -> int:
+    """Answer until the input ends."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    replies = take_over_output()
+    # At once, and from the reading thread: the main one may be deep in a forward pass.
+    line = Line(sys.stdin, replies, at_end=lambda: os._exit(0))
+    desk = Desk()
+    while True:
+        answer(desk, line, line.inbox.get())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
