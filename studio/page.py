@@ -1,7 +1,7 @@
 """What the page is made with: the store, the answerer, and the edge around every event.
 
-The edge is one of the three places in the product where every exception is caught: the traceback goes to the log, and the
-person reads a sentence at the place that was pressed. This module knows nothing about tabs or their widgets.
+The edge is one of the three places in the product where every exception is caught: the traceback goes to the log, and
+the person reads a sentence at the place that was pressed. This module knows nothing about tabs or their widgets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The frame all tabs hang in: the top bar, the tabs, the pulse that tells what changed, and the fields tabs share.
 
-A tab never writes into another tab's widgets: it sets one of the hidden fields here (`job`, `adapter`, `contestants`) and the
-other tab listens. Nothing about a visitor is kept on the server, so a page can be reloaded, or opened twice, at any time.
+A tab never writes into another tab's widgets: it sets one of the hidden fields here (`job`, `adapter`, `contestants`)
+and the other tab listens. Nothing about a visitor is kept on the server, so a page can be reloaded, or opened twice, at
+any time.
 """
 
 from __future__ import annotations

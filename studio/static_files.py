@@ -1,7 +1,8 @@
 """The files the browser loads from the studio itself: style, scripts, icon, and Plotly from its own package.
 
 It knows names, paths and addresses. It deliberately knows nothing about routes, headers or who may ask: the server
-does. Only the names listed in a folder of this package can be asked for, so no name from outside is ever joined to a path.
+does. Only the names listed in a folder of this package can be asked for, so no name from outside is ever joined to a
+path.
 """
 
 from __future__ import annotations

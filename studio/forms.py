@@ -1,0 +1,84 @@
+"""Settings as widgets, and widgets as settings, both from the declarations in `engine.settings`.
+
+A widget here never judges a value: whatever is typed reaches the settings' own checks, which tell all problems at once
+in words. Knows nothing about models, data sets or jobs.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import gradio as gr
+
+from engine.settings import RunSettings, bounds, group_of
+
+# Sliders stop where people stop choosing by eye; larger values are for the command line.
+_SLIDER_TOP = {"rank": 256, "alpha": 512}
+
+
+def unjudged(field: Any) -> Any:
+    """The field, passing on what was typed or chosen as it is. Gradio's own check would answer with a pop-up."""
+    field.preprocess = lambda payload: payload
+    return field
+
+
+def names(group: Literal["adapter", "more"]) -> list[str]:
+    """The settings of one part of the form, in the order of their declaration."""
+    return [name for name in RunSettings.model_fields if group_of(name) == group]
+
+
+def widget(name: str) -> Any:
+    """The field for one setting, with its title, its help line and its default."""
+    field = RunSettings.model_fields[name]
+    default, common = field.default, _common(name)
+    if name in _SLIDER_TOP:
+        low = bounds(name)[0] or 0
+        return unjudged(gr.Slider(max(1, low), _SLIDER_TOP[name], default, step=1, buttons=[], **common))
+    if choices := _choices(field.annotation):
+        return unjudged(gr.Dropdown(choices, value=default, **common))
+    if _holds_list(field.annotation):
+        return unjudged(gr.Dropdown([], value=[], multiselect=True, **common))
+    return gr.Number(default, step=1 if field.annotation is int else None, **common)
+
+
+def settings_of(order: Sequence[str], given: Sequence[object]) -> dict[str, object]:
+    """Widget values as settings, in the order of `order`. An empty choice of several means: not chosen."""
+    return {name: None if value == [] else value for name, value in zip(order, given, strict=True)}
+
+
+def changed(values: Mapping[str, object], defaults: Mapping[str, object]) -> list[str]:
+    """The names of the settings that differ from their defaults."""
+    return [name for name, value in values.items() if name in defaults and value != defaults[name]]
+
+
+def more_title(values: Mapping[str, object], defaults: Mapping[str, object]) -> str:
+    """`More settings`, with how many of them differ from the defaults."""
+    count = len(changed(values, defaults))
+    return f"More settings ({count} changed)" if count else "More settings"
+
+
+def _common(name: str) -> dict[str, Any]:
+    field = RunSettings.model_fields[name]
+    extra = field.json_schema_extra
+    unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+    title = field.title or name
+    help_line = field.description or ""
+    return {
+        "label": title,
+        "info": help_line if not unit or unit in help_line.lower() else f"{help_line} In {unit}.",
+        "interactive": True,
+        "min_width": 150,
+        "elem_id": f"setting-{name}",
+    }
+
+
+def _choices(annotation: Any) -> list[tuple[str, str]]:
+    if typing.get_origin(annotation) is not Literal:
+        return []
+    return [(choice, choice) for choice in typing.get_args(annotation)]
+
+
+def _holds_list(annotation: Any) -> bool:
+    return any(typing.get_origin(part) is list for part in typing.get_args(annotation))

@@ -1,0 +1,115 @@
+"""The widgets of the Train tab and where they stand. Nothing here reacts to anything: `train_tab` connects them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from studio import forms, train_facts
+from studio.shell import hidden, html
+from studio.static_files import static_url
+
+PRESETS = (4, 8, 16, 32, 64, 128)
+ADAPTER = forms.names("adapter")
+MORE = forms.names("more")
+# A piece drawn by the browser is drawn once more when its script has come.
+_REDRAW = "props.value = {...props.value};"
+
+
+class Layout:
+    """All widgets of the tab as attributes. Made inside the tab; each part below is one card."""
+
+    def __init__(self) -> None:
+        with gr.Row(elem_classes="page"):
+            with gr.Column(scale=7, min_width=320):
+                self._base_and_data()
+                self._adapter()
+                self._more()
+            with gr.Column(scale=3, min_width=320, elem_classes="sticky"):
+                self._before_you_start()
+        self._unseen()
+
+    def values(self) -> list[Any]:
+        """The widgets of all settings: first the adapter's, then the others, as in `ADAPTER` and `MORE`."""
+        return [self.settings[name] for name in (*ADAPTER, *MORE)]
+
+    def _base_and_data(self) -> None:
+        with gr.Column(elem_classes="card"):
+            html(train_facts.card_head("Base and data", ""))
+            self.arrival = html(visible=False)
+            with gr.Row():
+                with gr.Column(min_width=220, elem_classes="tight"):
+                    self.base = forms.unjudged(gr.Dropdown([], label="Base model", interactive=True, elem_id="base"))
+                    self.base_help = html(train_facts.base_help(None))
+                    self.other = gr.Button("Add a model folder", size="sm", elem_classes="link", elem_id="other-model")
+                with gr.Column(min_width=220, elem_classes="tight"):
+                    self.data = forms.unjudged(gr.Dropdown([], label="Data set", interactive=True, elem_id="data"))
+                    self.data_help = html(train_facts.data_help(None))
+            self._other_model()
+            self.drop = gr.File(label="Data file", height=44, elem_classes="drop", type="filepath", elem_id="drop")
+            self.drop_problems = html(elem_id="drop-problems")
+            self.rows = html(elem_id="first-rows")
+
+    def _other_model(self) -> None:
+        with gr.Column(visible=False, elem_classes="rescue") as self.rescue:
+            with gr.Row(elem_classes="line"):
+                self.retry = gr.Button("Retry", size="sm", visible=False, elem_id="retry")
+                self.path = gr.Textbox(
+                    label="Model folder",
+                    show_label=False,
+                    container=False,
+                    max_lines=1,
+                    placeholder="/path/to/a/model/folder with config.json and .safetensors",
+                    elem_id="model-path",
+                )
+                self.add = gr.Button("Add", size="sm", elem_id="add-model")
+            self.added = html(elem_id="model-added")
+
+    def _adapter(self) -> None:
+        script = f'<script src="{static_url("lora_figure.js")}"></script>'
+        with gr.Column(elem_classes="card"):
+            head = _drawn("loraHead", head=script)
+            with gr.Row():
+                with gr.Column(min_width=240):
+                    self.settings = {"rank": forms.widget("rank")}
+                    with gr.Row(elem_classes="presets"):
+                        self.presets = [gr.Button(str(rank), size="sm", min_width=20) for rank in PRESETS]
+                    self.settings["alpha"] = forms.widget("alpha")
+                with gr.Column(min_width=240):
+                    figure = _drawn("loraFigure", head=script)
+        self.drawings = [figure, head]
+
+    def _more(self) -> None:
+        self.more = gr.Accordion("More settings", open=False, elem_classes="card", elem_id="more")
+        with self.more, gr.Row(elem_classes="settings"):
+            for name in MORE:
+                self.settings[name] = forms.widget(name)
+
+    def _before_you_start(self) -> None:
+        with gr.Column(elem_classes="card", elem_id="before"):
+            self.head = html(train_facts.card_head("Before you start", ""))
+            self.problems = html(elem_id="problems")
+            self.drawings.append(_drawn("loraSize"))
+            self.figures = html(train_facts.figures(None), elem_id="figures")
+            with gr.Column(elem_id="start-bar"):
+                self.start = gr.Button("Start fine-tune", variant="primary", size="lg", elem_id="start")
+            self.line = html(
+                elem_id="start-line",
+                html_template='<p class="status" role="status">${value}</p>',
+                js_on_load="""element.addEventListener('click', e => { const b = e.target.closest('button[data-job]');
+                  if (b) trigger('open_run', {id: b.dataset.job}) })""",
+            )
+
+    def _unseen(self) -> None:
+        self.shape = gr.JSON({}, visible="hidden")
+        self.defaults = gr.JSON({}, visible="hidden")
+        self.ticket = hidden("ticket")
+        self.queued = hidden("queued-run")
+        self.looked_at = hidden("added-model")
+
+
+def _drawn(function: str, **options: Any) -> gr.HTML:
+    """A piece that a function of lora_figure.js draws from numbers."""
+    template = f"${{window.{function} ? window.{function}(value) : ''}}"
+    return html({}, html_template=template, js_on_load=_REDRAW, **options)
