@@ -9,11 +9,11 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, Any, Literal
 
+from adapters_store.files import locate
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet, Job
-
 from engine import starter
 from engine.data import check
 from engine.settings import RunSettings, SettingsError, defaults_for, parse
@@ -30,12 +30,15 @@ SPARE_BYTES = 200_000_000  # logs, metrics and the database need room beside the
 class ActionError(ValueError):
     """What was asked for cannot be done. The message is a sentence (or several) for the person who asked."""
 
+    @property
+    def problems(self) -> list[str]:
+        """The sentences, as other errors for people carry them."""
+        return [str(self)]
+
 
 def open_store(data_dir: Path | None) -> Store:
     """The store in `data_dir`, or in the folder this person's studio lives in by default."""
-    from adapters_store.files import default_root
-
-    return Store(data_dir if data_dir is not None else default_root())
+    return Store(locate(data_dir))
 
 
 def import_samples(store: Store) -> None:
@@ -139,10 +142,12 @@ def check_settings(base: BaseModel, data: DataSet, values: Mapping[str, object])
 
 def stop_job(store: Store, job_id: int, how: Literal["keep", "cancel"]) -> Job:
     """Ask a job to end: `keep` saves the adapter trained so far, `cancel` keeps nothing."""
-    return store.request_stop(job_id, how, "person")
+    job = store.request_stop(job_id, how, "person")
+    runner.ensure(store.files.root)  # the runner is who ends a worker that does not listen
+    return job
 
 
-def zip_adapter(store: Store, adapter_id: int, target: Path | BinaryIO) -> str:
+def zip_adapter(store: Store, adapter_id: int, target: Path | IO[bytes]) -> str:
     """Write the adapter as a zip in PEFT's format and return a file name for it that is safe everywhere.
 
     Only the files that make the adapter go in: nothing of this machine, the data or the run.
@@ -152,6 +157,8 @@ def zip_adapter(store: Store, adapter_id: int, target: Path | BinaryIO) -> str:
         ActionError: its files on disk are damaged.
     """
     adapter = store.adapter(adapter_id)
+    if adapter.deleted_at is not None:
+        raise ActionError(f"The adapter {adapter.name} was deleted. Bring it back first.")
     problems = store.files.problems("adapters", adapter.folder)
     if problems:
         raise ActionError(f"The adapter {adapter.name} is damaged on disk and was not exported. " + " ".join(problems))
@@ -195,7 +202,7 @@ def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
             if same and store.rows_path(data).is_file():
                 return data
         folder = draft.publish()
-    return store.add_data_set(
+    data = store.add_data_set(
         name=free_name(name, {data.name for data in known}),
         source=source,
         format=read.format,
@@ -204,21 +211,35 @@ def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
         folder=folder,
         facts=read.facts,
     )
+    if data.folder != folder:  # somebody else brought the same rows at the same time
+        store.files.to_trash("datasets", folder)
+    return data
 
 
-def _queue(store: Store, kind: Literal["train", "fetch"], name: str, settings: dict[str, object], **ids: object) -> Job:
+def _queue(
+    store: Store,
+    kind: Literal["train", "fetch"],
+    name: str,
+    settings: dict[str, Any],
+    *,
+    base_model_id: int | None = None,
+    data_set_id: int | None = None,
+    key: str | None = None,
+) -> Job:
     if len(store.waiting()) >= MOST_WAITING:
         raise ActionError(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
-    job = store.submit(kind, name, settings, **ids)
+    job = store.submit(kind, name, settings, base_model_id=base_model_id, data_set_id=data_set_id, key=key)
     runner.ensure(store.files.root)
     return job
 
 
 def _misfits(base: BaseModel, values: Mapping[str, object]) -> list[str]:
     problems = []
-    targets, names = values.get("target_modules"), sorted({layer["name"] for layer in base.facts["layers"]})
+    layers = base.facts["layers"]
+    targets, names = values.get("target_modules"), sorted({layer["name"] for layer in layers})
     if isinstance(targets, list):
-        unknown = [str(target) for target in targets if target not in names]
+        known = {*names, *(layer["path"] for layer in layers)}
+        unknown = [str(target) for target in targets if target not in known]
         if unknown or not targets:
             given = ", ".join(unknown) or "empty"
             problems.append(f"Target modules: {given}. {base.name} has {', '.join(names)}.")
