@@ -143,7 +143,7 @@ def _completed(job: Progressing) -> str:
 def _stopped(job: Progressing) -> str:
     p = job.progress
     where = f" at step {p['step']} of {p['steps']}" if p.get("step") else ""
-    return _joined([f"Stopped{where}{_after(job, ' after ')}.", _kept(p)])
+    return _joined([f"Stopped{where}{_after(job, ' after ')}.", job.why, _kept(p)])
 
 
 def _kept(p: Mapping[str, Any]) -> str:

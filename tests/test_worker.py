@@ -1,0 +1,306 @@
+"""Workers do one job for real, on the tiny model: to its end, to a stop, to a cancel, to a signal.
+
+    pytest tests/test_worker.py
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters_store.errors import LeaseLost, StoreBusy
+from adapters_store.store import Store
+from jobs import process
+from jobs.ending import Ended, Ending
+from jobs.queue import Lease, next_to_start
+from jobs.worker import in_words
+from tests.workshop import ENDLESS, add_base, shared_tiny_model, submit_run, wait_for, wait_for_state
+
+Worker = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Worker]]:
+    """The workers a test started; none outlives it."""
+    started: list[Worker] = []
+    yield started
+    for worker in started:
+        worker.kill()
+        worker.wait()
+
+
+def start(store: Store, job_id: int, workers: list[Worker]) -> Worker:
+    command = process.module_command("jobs.worker", str(job_id), "--data-dir", str(store.files.root))
+    worker = process.start_detached(command, store.files.log(f"job-{job_id}"))
+    workers.append(worker)
+    return worker
+
+
+def nothing_is_left(store: Store) -> bool:
+    root = store.files.root
+    return not any((root / "temp").iterdir()) and not any((root / "adapters").iterdir())
+
+
+# --- real worker processes ----------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_an_adapter_in_the_library(store: Store, workers: list[Worker]) -> None:
+    job = submit_run(store, rank=4, epochs=3)
+    assert start(store, job.id, workers).wait(60) == 0
+    done = wait_for_state(store, job.id, "completed")
+
+    (adapter,), total = store.adapters()
+    assert total == 1
+    assert done.adapter_id == adapter.id
+    assert store.files.problems("adapters", adapter.folder) == []
+    assert adapter.sha256 == store.files.digest("adapters", adapter.folder)
+    assert adapter.rank == 4
+    assert adapter.validation_loss is not None
+    assert adapter.base_validation_loss is not None
+    assert adapter.validation_loss < adapter.base_validation_loss
+    config = json.loads((store.adapter_path(adapter) / "adapter_config.json").read_text())
+    assert config["r"] == 4
+
+    metrics = store.metrics(job.id)
+    assert [m.step for m in metrics] == list(range(done.progress["steps"] + 1))
+    assert metrics[0].validation_loss == adapter.base_validation_loss
+    best = min((m for m in metrics if m.step and m.validation_loss is not None), key=lambda m: m.validation_loss or 0)
+    assert (best.step, best.validation_loss) == (adapter.best_step, adapter.validation_loss)
+    assert [e.state_to for e in store.job_events(job.id)] == ["queued", "starting", "running", "finishing", "completed"]
+    assert not any((store.files.root / "temp").iterdir())
+
+
+def test_a_stop_keeps_the_best_step_so_far(store: Store, workers: list[Worker]) -> None:
+    job = submit_run(store, **{**ENDLESS, "max_seconds": None})
+    start(store, job.id, workers)
+    wait_for(lambda: store.job(job.id).progress.get("step", 0) > 3, 40, "some steps")
+    store.request_stop(job.id, "keep")
+    stopped = wait_for_state(store, job.id, "stopped", seconds=15)
+    adapter = store.adapter(stopped.adapter_id or 0)
+    assert 0 < adapter.steps < stopped.progress["steps"]
+    assert adapter.validation_loss is not None
+    assert len({m.step for m in store.metrics(job.id)}) == adapter.steps + 1
+    assert all(m.loss is not None for m in store.metrics(job.id) if m.step)
+
+
+def test_a_cancel_keeps_nothing_and_leaves_nothing(store: Store, workers: list[Worker]) -> None:
+    job = submit_run(store, **ENDLESS)
+    worker = start(store, job.id, workers)
+    wait_for_state(store, job.id, "running", seconds=40)
+    store.request_stop(job.id, "cancel")
+    wait_for_state(store, job.id, "cancelled", seconds=10)
+    assert worker.wait(10) == 0
+    assert nothing_is_left(store)
+
+
+def test_a_worker_that_is_asked_to_end_says_so_and_leaves_nothing(store: Store, workers: list[Worker]) -> None:
+    job = submit_run(store, **ENDLESS)
+    worker = start(store, job.id, workers)
+    wait_for(lambda: store.job(job.id).progress.get("step"), 40, "the first step")
+    for _ in range(5):
+        worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    ended = store.job(job.id)
+    assert ended.state == "interrupted"
+    assert "SIGTERM" in ended.why
+    assert "Start it again" in ended.why
+    assert nothing_is_left(store)
+
+
+def test_a_base_model_that_was_replaced_is_not_trained_on(
+    store: Store, workers: list[Worker], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shared_tiny_model(), tmp_path / "copy")
+    job = submit_run(store, add_base(store, copy))
+    (copy / "tokenizer_config.json").write_text("{}")
+    start(store, job.id, workers)
+    failed = wait_for_state(store, job.id, "failed", seconds=40)
+    assert str(copy) in failed.why
+    assert "changed" in failed.why
+    assert "Traceback" not in failed.why
+    assert "Traceback" in store.files.log(f"job-{job.id}").read_text()
+
+
+def test_a_folder_of_this_machine_becomes_a_base_model(store: Store, workers: list[Worker]) -> None:
+    path = shared_tiny_model()
+    job = store.submit("fetch", "tiny", {"source": "folder", "path": str(path), "name": "tiny"})
+    start(store, job.id, workers)
+    wait_for_state(store, job.id, "completed", seconds=40)
+    (base,) = store.base_models()
+    assert (base.name, base.source, store.base_path(base)) == ("tiny", "folder", path)
+    assert base.facts["chat_template"]
+    assert base.fingerprint.startswith("sha256:")
+
+
+# --- holding a job ------------------------------------------------------------------------------------------------
+
+
+def claimed(store: Store, on_cancel: object = None) -> Lease:
+    job = submit_run(store)
+    lease = Lease.claim(store, job.id, process.identify(), on_cancel=on_cancel or (lambda: None))  # type: ignore[arg-type]
+    assert lease is not None
+    return lease
+
+
+def test_a_job_is_claimed_once(store: Store) -> None:
+    lease = claimed(store)
+    assert Lease.claim(store, lease.job.id, process.identify()) is None
+
+
+def test_the_first_metric_is_in_the_library_at_once_and_the_next_within_a_second(store: Store) -> None:
+    with claimed(store) as lease:
+        lease.move("running")
+        lease.report({"step": 1, "loss": 2.0}, step=1)
+        assert [m.loss for m in store.metrics(lease.job.id)] == [2.0]
+        lease.report({"step": 2, "loss": 1.0}, step=2)
+        began = time.monotonic()
+        wait_for(lambda: store.job(lease.job.id).progress["step"] == 2, 5, "the second step")
+        assert time.monotonic() - began < 2
+
+
+def test_many_steps_a_second_are_handed_in_together(store: Store) -> None:
+    with claimed(store) as lease:
+        lease.move("running")
+        before = store.revision()
+        for step in range(1, 201):
+            lease.report({"step": step, "loss": 1.0}, step=step)
+        lease.hand_in()
+        assert len(store.metrics(lease.job.id)) == 200
+        assert store.revision() - before <= 4
+
+
+def test_a_second_measurement_of_a_step_adds_to_the_first(store: Store) -> None:
+    with claimed(store) as lease:
+        lease.move("running")
+        lease.report({"step": 1, "loss": 2.0, "validation_loss": None})
+        lease.report({"step": 1, "loss": None, "validation_loss": 1.5})
+        lease.hand_in()
+        (metric,) = store.metrics(lease.job.id)
+        assert (metric.loss, metric.validation_loss) == (2.0, 1.5)
+
+
+def test_what_a_busy_library_refused_is_handed_in_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, refused = store.report, []
+
+    def busy(*args: object, **kwargs: object) -> None:
+        if len(refused) < 2:
+            refused.append(1)
+            raise StoreBusy("busy")
+        real(*args, **kwargs)  # type: ignore[arg-type]
+
+    with claimed(store) as lease:
+        lease.move("running")
+        monkeypatch.setattr(store, "report", busy)
+        for step in (1, 2, 3):
+            lease.report({"step": step, "loss": float(step)}, step=step)
+        wait_for(lambda: len(store.metrics(lease.job.id)) == 3, 10, "all three metrics")
+        assert [m.loss for m in store.metrics(lease.job.id)] == [1.0, 2.0, 3.0]
+
+
+def test_a_worker_that_lost_its_job_writes_nothing_more(store: Store) -> None:
+    called_off = threading.Event()
+    with claimed(store, called_off.set) as lease:
+        lease.move("running")
+        store.move(lease.job.id, "interrupted", who="test")
+        lease.report({"step": 1, "loss": 1.0})
+        assert called_off.wait(5)
+        assert lease.lost
+        with pytest.raises(LeaseLost):
+            lease.move("finishing")
+    assert store.metrics(lease.job.id) == []
+
+
+def test_a_cancel_calls_the_work_off(store: Store) -> None:
+    called_off = threading.Event()
+    with claimed(store, called_off.set) as lease:
+        store.request_stop(lease.job.id, "cancel")
+        assert called_off.wait(5)
+        assert lease.stop == "cancel"
+        lease.move("cancelled", "Cancelled. Nothing was kept.")
+
+
+# --- ending -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ending() -> Iterator[Ending]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    ending = Ending()
+    ending.listen()
+    yield ending
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_breaks_off_what_may_be_broken_off(ending: Ending) -> None:
+    with pytest.raises(Ended), ending.may_interrupt():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert ending.signal == "SIGTERM"
+
+
+def test_a_signal_waits_while_something_is_being_saved(ending: Ending) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Ended):
+        ending.check()
+
+
+def test_another_thread_can_call_the_work_off(ending: Ending) -> None:
+    with pytest.raises(Ended), ending.may_interrupt():
+        threading.Timer(0.05, ending.call_off).start()
+        time.sleep(5)
+    assert ending.signal == ""
+
+
+# --- words and order ----------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_error_is_introduced_and_an_own_one_speaks_for_itself(store: Store) -> None:
+    job = submit_run(store, micro_batch=8, length=64)
+    assert "ZeroDivisionError" in in_words(ZeroDivisionError("division by zero"), job)
+    assert in_words(StoreBusy("The library is busy."), job) == "The library is busy."
+
+
+def test_too_little_memory_names_the_next_setting_to_try(store: Store) -> None:
+    job = submit_run(store, micro_batch=8, length=64)
+    said = in_words(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), job)
+    assert "8 rows of up to 64 tokens" in said
+    assert "Try 4 rows at once." in said
+
+
+def test_one_run_at_a_time_and_a_fetch_beside_it(store: Store) -> None:
+    runs = [submit_run(store) for _ in range(2)]
+    fetch = store.submit("fetch", "tiny", {"source": "folder", "path": "/nowhere", "name": "tiny"})
+    assert [j.id for j in next_to_start(store.waiting(), [])] == [runs[0].id, fetch.id]
+    assert [j.id for j in next_to_start(store.waiting(), ["train"])] == [fetch.id]
+    assert next_to_start(store.waiting(), ["train", "fetch"]) == []
+
+
+def test_a_worker_never_imports_the_page(tmp_path: Path) -> None:
+    code = (
+        "import sys, jobs.worker, jobs.training, jobs.fetching, jobs.answerer; "
+        "print(sorted({'gradio', 'fastapi', 'studio', 'peft'} & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=process.environment()
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_snapshot_of_the_rows_is_checked(store: Store, workers: list[Worker]) -> None:
+    job = submit_run(store)
+    assert job.data_set is not None
+    rows = store.rows_path(job.data_set)
+    assert hashlib.sha256(rows.read_bytes()).hexdigest() == job.data_set.content_hash
+    rows.write_bytes(rows.read_bytes()[:-20])
+    start(store, job.id, workers)
+    assert "changed on disk" in wait_for_state(store, job.id, "failed", seconds=40).why

@@ -1,0 +1,91 @@
+"""What tests of jobs share: a store with the tiny model and some rows in it, and waiting without sleeping blindly.
+
+Knows nothing about processes: tests start their own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from adapters_store.store import Store
+from adapters_store.tables import BaseModel, DataSet, Job
+from tests.tiny import make_tiny_model, tiny_rows
+
+T = TypeVar("T")
+
+QUICK = {"rank": 4, "alpha": 8, "learning_rate": 5e-3, "epochs": 2, "batch_size": 8, "micro_batch": 4}
+ENDLESS = {**QUICK, "epochs": 1000, "batch_size": 1, "learning_rate": 1e-4}
+FINAL = ("completed", "stopped", "cancelled", "interrupted", "failed")
+
+
+@functools.cache
+def shared_tiny_model(kind: str = "llama") -> Path:
+    """One tiny model for all tests of this process; gone when it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="tiny-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return make_tiny_model(folder / kind, kind)
+
+
+def add_base(store: Store, path: Path | None = None) -> BaseModel:
+    """List the shared tiny model, or the one at `path`, in the library."""
+    from engine import models
+
+    path = path or shared_tiny_model()
+    facts, fingerprint = models.describe(path), models.fingerprint(path)
+    return store.add_base_model(
+        name="tiny", source="folder", path=str(path), folder=None, fingerprint=fingerprint, facts=facts
+    )
+
+
+def add_rows(store: Store, count: int = 24) -> DataSet:
+    """Publish `count` tiny rows as a data set."""
+    from engine.data.check import write_rows
+
+    with store.files.draft("datasets") as draft:
+        content_hash = write_rows(tiny_rows(count), draft.path / "rows.jsonl")
+        folder = draft.publish()
+    return store.add_data_set(
+        name=f"rows-{count}",
+        source="file",
+        format="messages",
+        rows=count,
+        content_hash=content_hash,
+        folder=folder,
+        facts={},
+    )
+
+
+def submit_run(store: Store, base: BaseModel | None = None, **settings: object) -> Job:
+    """Queue a run of the tiny model; `settings` go over QUICK."""
+    base = base or add_base(store)
+    values = {**QUICK, **settings}
+    return store.submit("train", "tiny-run", values, base_model_id=base.id, data_set_id=add_rows(store).id)
+
+
+def wait_for(look: Callable[[], T], seconds: float = 30, what: str = "") -> T:
+    """Look again and again until the answer is true, and return it. Fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what or look}"
+        time.sleep(0.02)
+    return found
+
+
+def wait_for_state(store: Store, job_id: int, *states: str, seconds: float = 30) -> Job:
+    """Wait until the job is in one of `states`; fails early, with its reason, when it ended in another."""
+
+    def look() -> Job | None:
+        job = store.job(job_id)
+        assert job.state in states or job.state not in FINAL, f"the job is {job.state}: {job.why}"
+        return job if job.state in states else None
+
+    found = wait_for(look, seconds, f"job {job_id} to be {' or '.join(states)}")
+    assert found is not None
+    return found
