@@ -11,10 +11,14 @@ from itertools import combinations, product
 
 import pytest
 
-from engine.samples import build, invoices
+from engine.samples import build, invoices, island
 from engine.samples.invoice_check import check
 
-SETS = {"pirate-style": ("instruction", 280, 30), "invoice-json": ("messages", 240, 40)}
+SETS = {
+    "pirate-style": ("instruction", 280, 30),
+    "invoice-json": ("messages", 240, 40),
+    "plain-text": ("text", 120, 15),
+}
 PARTS = ("train", "held_out")
 INVOICE = (
     '{"vendor":"Fern Tools","number":"A 17","date":"2026-03-04","currency":"EUR","total":35.30,'
@@ -188,3 +192,38 @@ def test_whatever_a_model_writes_the_sentence_stays_short_and_can_be_shown():
 def test_an_answer_key_that_is_not_json_is_the_callers_mistake():
     with pytest.raises(ValueError, match="expecting value"):
         check("no JSON", INVOICE)
+
+
+def sentences(passage: str) -> list[str]:
+    return re.split(r"(?<=[.!?]) ", passage)
+
+
+def test_each_passage_is_one_text_of_60_to_110_words_in_whole_sentences():
+    for row in (row for part in PARTS for row in rows("plain-text", part)):
+        assert row.keys() == {"text"}
+        assert 60 <= len(row["text"].split()) <= 110, row["text"]
+        assert all(sentence[0].isupper() or sentence[0].isdigit() for sentence in sentences(row["text"])), row["text"]
+        assert row["text"].endswith(".")
+
+
+def test_held_out_passages_share_no_sentence_with_training_and_no_date_comes_twice():
+    train, held_out = ([row["text"] for row in rows("plain-text", part)] for part in PARTS)
+    assert not {s for text in train for s in sentences(text)} & {s for text in held_out for s in sentences(text)}
+    dates = [text.split(",")[0] for text in train + held_out]
+    assert len(set(dates)) == len(dates) == 135
+
+
+def test_an_entry_never_tells_of_weather_or_hour_twice():
+    source = (build.SOURCES / "plain-text.txt").read_text(encoding="utf-8")
+    careless = source.split("tells of no weather\n")[1].split("\n\n")[0].splitlines()
+    hourly = source.split("out of doors\n")[1].split("\n\n")[0].splitlines()
+    for text in (row["text"] for row in rows("plain-text", "train")):
+        told = " ".join(sentences(text)[2:-1])
+        assert not (island.WEATHER.search(told) and any(f"; {sky}." in text for sky in careless)), text
+        assert not (island.NIGHT.search(told) and text.endswith(tuple(hourly))), text
+
+
+def test_every_creature_of_the_island_is_seen_once_in_the_held_out_passages():
+    creatures = "tern|hare|snail|fox|thrush|crab|thimblewort|frog|owl|moth|heron|seal|saltbramble|spider|vole"
+    seen = {name for row in rows("plain-text", "held_out") for name in re.findall(creatures, row["text"])}
+    assert seen == set(creatures.split("|"))

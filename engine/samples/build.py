@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.samples import invoices
+from engine.samples import invoices, island
 
 HERE = Path(__file__).parent
 SOURCES = HERE / "sources"
@@ -97,7 +97,20 @@ def invoice_json() -> SampleSet:
     )
 
 
-MAKERS: tuple[Callable[[], SampleSet], ...] = (pirate_style, invoice_json)
+def plain_text() -> SampleSet:
+    """135 entries of a naturalist's notebook, to be gone on with in the same hand."""
+    train, held_out = island.entries((SOURCES / "plain-text.txt").read_text(encoding="utf-8"), random.Random(SEED))
+    return SampleSet(
+        name="plain-text",
+        title="Island notebook",
+        about="Plain passages: a naturalist's field notes from an invented island, dated and full of small finds.",
+        format="text",
+        train=[{"text": text} for text in train],
+        held_out=[{"text": text} for text in held_out],
+    )
+
+
+MAKERS: tuple[Callable[[], SampleSet], ...] = (pirate_style, invoice_json, plain_text)
 
 
 def write(target: Path) -> None:
