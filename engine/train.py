@@ -11,7 +11,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,7 +56,6 @@ class StepReport:
     steps: int
     loss: float | None  # mean over the answer tokens of the batch, before the step
     validation_loss: float | None  # after the step, where it was measured
-    best: bool  # whether that is the lowest so far
     learning_rate: float
     gradient_norm: float | None  # before it was limited
     tokens: int  # seen so far, padding not counted
@@ -101,8 +100,8 @@ def train(
     While the generator rests between two reports, the model holds the adapter of the step reported last.
 
     Args:
-        should_stop: asked between micro-batches; once true, the unfinished step is dropped, the adapter is measured
-            a last time and the run ends. It may raise, to end the run at once.
+        should_stop: asked between micro-batches; once true, the unfinished step is dropped, the last step is reported
+            again with the validation loss, and the run ends. It may raise, to end the run at once.
 
     Raises:
         ValueError: if a target module does not exist.
@@ -117,17 +116,17 @@ def train(
     )
     torch.manual_seed(settings.seed)
     measure_every = max(1, prepared.steps // VALIDATIONS)
-    best = math.inf
-    step = tokens = 0
+    tokens = 0
     stopped = False
+    report = None
 
     first = validation_loss(base, prepared.validation, settings.micro_batch)
     if first is not None:
-        best = first
-        yield StepReport(0, prepared.steps, None, first, False, 0.0, None, 0, None, 0.0)
+        report = StepReport(0, prepared.steps, None, first, 0.0, None, 0, None, 0.0)
+        yield report
 
     began = time.monotonic()
-    for batch in _all_batches(prepared.train, settings):
+    for step, batch in enumerate(_all_batches(prepared.train, settings), 1):
         # --- one optimizer step -------------------------------------------------------------------------------
         step_began = time.monotonic()
         model.train()
@@ -143,13 +142,12 @@ def train(
         if stopped:
             break
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm).item()
-        _check_finite(loss, norm, step + 1, settings.learning_rate)
-        rate = learning_rate(step, prepared.steps, settings)
+        _check_finite(loss, norm, step, settings.learning_rate)
+        rate = learning_rate(step - 1, prepared.steps, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        step += 1
         step_tokens = sum(len(e.ids) for e in batch)
         tokens += step_tokens
         speed = step_tokens / (time.monotonic() - step_began)
@@ -157,24 +155,18 @@ def train(
         measured = None
         if step % measure_every == 0 or step == prepared.steps:
             measured = validation_loss(base, prepared.validation, settings.micro_batch)
-        improved = measured is not None and measured < best
-        best = measured if improved and measured is not None else best
         seconds = time.monotonic() - began
-        yield StepReport(step, prepared.steps, loss, measured, improved, rate, norm, tokens, speed, seconds)
+        report = StepReport(step, prepared.steps, loss, measured, rate, norm, tokens, speed, seconds)
+        yield report
 
-    if stopped:
+    if stopped and report:
         optimizer.zero_grad(set_to_none=True)
         measured = validation_loss(base, prepared.validation, settings.micro_batch)
-        improved = measured is not None and measured < best
-        rate = learning_rate(step, prepared.steps, settings)
-        seconds = time.monotonic() - began
-        yield StepReport(
-            step, prepared.steps, None, measured, improved, rate, None, tokens, None, seconds, stopped=True
-        )
+        yield replace(report, validation_loss=measured, seconds=time.monotonic() - began, stopped=True)
 
 
 def learning_rate(step: int, steps: int, settings: RunSettings) -> float:
-    """The rate of the step after `step` steps: a linear warm-up, then the schedule down to zero (constant: none)."""
+    """The rate after `step` whole steps: a linear warm-up, then the schedule down to zero (constant: none)."""
     warm = math.ceil(settings.warmup * steps)
     if step < warm:
         return settings.learning_rate * (step + 1) / warm

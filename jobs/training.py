@@ -118,7 +118,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])
         course = _train(lease, ending, loaded, prepared, settings)
         kept = course.kept(loaded.model)
-    _finish(store, lease, ending, settings, course, kept)
+    _finish(store, lease, ending, loaded, settings, course, kept)
 
 
 def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, DataSet, RunSettings]:
@@ -183,7 +183,13 @@ def _metric(report: StepReport) -> dict[str, Any]:
 
 
 def _finish(
-    store: Store, lease: Lease, ending: Ending, settings: RunSettings, course: Course, kept: Kept | None
+    store: Store,
+    lease: Lease,
+    ending: Ending,
+    loaded: models.LoadedBase,
+    settings: RunSettings,
+    course: Course,
+    kept: Kept | None,
 ) -> None:
     """Save what was learned. From here on only a cancel before the adapter is published undoes the run."""
     if kept is None:
@@ -191,7 +197,7 @@ def _finish(
         return
     assert course.last is not None
     lease.move("finishing")
-    adapter = _publish(store, lease.job, ending, settings, course, kept)
+    adapter = _publish(store, lease.job, ending, loaded, settings, course, kept)
     lease.report(seconds_left=None, adapter=adapter.name)
     if course.last.stopped:
         lease.move("stopped", "" if lease.stop else f"The time limit of {settings.max_seconds:g} s was reached.")
@@ -199,13 +205,23 @@ def _finish(
         lease.move("completed")
 
 
-def _publish(store: Store, job: Job, ending: Ending, settings: RunSettings, course: Course, kept: Kept) -> Adapter:
+def _publish(
+    store: Store,
+    job: Job,
+    ending: Ending,
+    loaded: models.LoadedBase,
+    settings: RunSettings,
+    course: Course,
+    kept: Kept,
+) -> Adapter:
     assert job.base_model is not None
     assert course.last is not None
     chosen = chosen_layers(job.base_model.facts["layers"], settings.target_modules)
     names = sorted({str(layer["name"]) for layer in chosen})
     with store.files.draft("adapters") as draft:
-        adapter_files.write(draft.path, kept.tensors, base_name=job.base_model.name, settings=settings, layers=names)
+        adapter_files.write(
+            draft.path, kept.tensors, base_name=job.base_model.name, settings=settings, model=loaded.model
+        )
         ending.check()
         key = draft.publish()
     try:
