@@ -40,12 +40,14 @@ def widget(name: str) -> Any:
         return unjudged(gr.Dropdown(choices, value=default, **common))
     if _holds_list(field.annotation):
         return unjudged(gr.Dropdown([], value=[], multiselect=True, **common))
+    if default is None:  # Gradio's number field cannot be empty when it is drawn; a line of text can
+        return gr.Textbox("", max_lines=1, placeholder="none", **common)
     return gr.Number(default, step=1 if field.annotation is int else None, **common)
 
 
 def settings_of(order: Sequence[str], given: Sequence[object]) -> dict[str, object]:
-    """Widget values as settings, in the order of `order`. An empty choice of several means: not chosen."""
-    return {name: None if value == [] else value for name, value in zip(order, given, strict=True)}
+    """Widget values as settings, in the order of `order`. An empty choice, or an empty line, means: not chosen."""
+    return {name: None if value in ([], "") else value for name, value in zip(order, given, strict=True)}
 
 
 def changed(values: Mapping[str, object], defaults: Mapping[str, object]) -> list[str]:

@@ -37,7 +37,7 @@ class Layout:
     def _base_and_data(self) -> None:
         with gr.Column(elem_classes="card"):
             html(train_facts.card_head("Base and data", ""))
-            self.arrival = html(visible=False)
+            self.arrival = html()
             with gr.Row():
                 with gr.Column(min_width=220, elem_classes="tight"):
                     self.base = forms.unjudged(gr.Dropdown([], label="Base model", interactive=True, elem_id="base"))

@@ -84,7 +84,7 @@ class _Train:
             button.click(None, None, [rank, alpha], js=f"() => [{size}, {2 * size}]", show_progress="hidden")
         typed = [ui.settings[name] for name in MORE if name != "target_modules"]
         self._count_on(lambda *given, **more: gr.on([field.input for field in typed], *given, **more))
-        numbers = [field for field in typed if isinstance(field, gr.Number)]
+        numbers = [field for field in typed if isinstance(field, gr.Number | gr.Textbox)]
         self._on(
             lambda *given, **more: gr.on([field.blur for field in numbers], *given, **more),
             self.check,
@@ -198,12 +198,14 @@ class _Train:
         ui, here = self.ui, actions.starter_model(self.store) is not None
         fetch = next((j for j in self.store.jobs(kinds=["fetch"]) if j.settings.get("source") == "starter"), None)
         on_its_way = fetch is not None and fetch.state not in ("failed", "cancelled")
+        wanted = not here and (fetch is not None or not self.store.base_models())
+        stuck = wanted and not on_its_way
         updates: Updates = {
-            ui.arrival: gr.HTML("" if here else train_facts.arrival(fetch), visible=not here),
-            ui.retry: gr.Button(visible=not here and not on_its_way),
+            ui.arrival: train_facts.arrival(fetch) if wanted else "",
+            ui.retry: gr.Button("Retry" if fetch else "Fetch it", visible=stuck),
             ui.added: train_facts.added_line(self._job(looked_at)),
         }
-        if not here and not on_its_way:
+        if stuck:
             updates[ui.rescue] = gr.Column(visible=True)
         return updates
 

@@ -58,7 +58,7 @@
     parts.push(text(x + wide / 2, middle - thin / 2 - 6, whole(v.I)), text(x + wide / 2, middle + thin / 2 + 15, 'A', 'part'));
     x += wide + 14;
     parts.push(turned(x, middle, whole(v.r)));
-    const width = Math.ceil(x + 10), height = 154;
+    const width = Math.ceil(x + 10), height = 150;
     const words = esc(sentence(v)) + (v.r * scale < 2 ? ' <span class="dim">B and A are drawn thicker than they are.</span>' : '');
     return `<figure class="lora-figure"><svg width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
       aria-label="W plus alpha over r times B times A. ${esc(sentence(v))}">${parts.join('')}</svg><figcaption class="sentence">${words}</figcaption></figure>`;
