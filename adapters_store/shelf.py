@@ -53,7 +53,8 @@ def mark_changed(session: Session, *topics: str) -> None:
 
 def found(session: Session, table: type[R], id: int) -> R:
     """The row with this id. NotFound, in words, if there is none."""
-    row = session.get(table, id)
+    # SQLite counts to 2^63; a number beyond it may come from an address bar.
+    row = session.get(table, id) if abs(id) < 2**63 else None
     if row is None:
         raise NotFound(f"There is no {WORDS[table.__tablename__]} with the number {id}.")
     return row
@@ -74,12 +75,17 @@ def settled(session: Session, row: R) -> R:
 
 def checked_name(name: str) -> str:
     """`name` on one line and without surrounding space. StoreError if nothing is left or it is too long."""
-    clean = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    clean = " ".join(visible_words(name))
     if not clean:
         raise StoreError("A name needs at least one character.")
     if len(clean) > NAME_LENGTH:
         raise StoreError(f"This name has {len(clean)} characters; {NAME_LENGTH} are the most.")
     return clean
+
+
+def visible_words(text: str) -> list[str]:
+    """The words of `text`, with control characters and the like taken for spaces."""
+    return "".join(c if c.isprintable() else " " for c in text).split()
 
 
 def within(limit: int) -> int:

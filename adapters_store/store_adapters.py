@@ -11,9 +11,21 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from adapters_store.errors import StoreError
-from adapters_store.shelf import NAME_LENGTH, Shelf, added, checked_name, found, mark_changed, settled, within
+from adapters_store.shelf import (
+    NAME_LENGTH,
+    Shelf,
+    added,
+    checked_name,
+    found,
+    mark_changed,
+    settled,
+    visible_words,
+    within,
+)
 from adapters_store.store_jobs import check_lease
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+
+SEARCH_LENGTH = 200
 
 
 class AdapterSort(StrEnum):
@@ -73,8 +85,9 @@ class AdapterShelf(Shelf):
     ) -> tuple[list[Adapter], int]:
         """Adapters not deleted that match `search`, and how many match in all (those beyond `limit` included).
 
-        Each word of `search` is looked for in the names of adapter, base model and data set, and in the method.
-        `sort` is one of AdapterSort (StoreError otherwise); what has no value to sort by comes last.
+        Each word of `search` is looked for in the names of adapter, base model and data set, and in the method; only
+        its first SEARCH_LENGTH characters count. `sort` is one of AdapterSort (StoreError otherwise); what has no value
+        to sort by comes last.
         """
         matching = _matching(search)
         count = select(func.count()).select_from(matching.with_only_columns(Adapter.id).subquery())
@@ -157,7 +170,7 @@ class AdapterShelf(Shelf):
 
 def _matching(search: str) -> Select[Adapter]:
     wanted = select(Adapter).join(Adapter.base_model).outerjoin(Adapter.data_set).where(Adapter.deleted_at.is_(None))
-    for word in search.split():
+    for word in visible_words(search[:SEARCH_LENGTH]):
         places = (Adapter.name, BaseModel.name, DataSet.name, Adapter.method)
         wanted = wanted.where(or_(*(place.icontains(word, autoescape=True) for place in places)))
     return wanted

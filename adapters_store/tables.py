@@ -9,7 +9,7 @@ import json
 import math
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Dialect, Float, ForeignKey, Index, String, TypeDecorator, func, select, text
+from sqlalchemy import JSON, Dialect, Double, ForeignKey, Index, String, TypeDecorator, func, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 TOPICS = ("jobs", "progress", "adapters", "data", "models", "settings")
@@ -26,7 +26,7 @@ class Owner(NamedTuple):
 class Measure(TypeDecorator[float]):
     """A measured number. SQLite has no NaN, and a curve has no place for infinity: both are kept as "none"."""
 
-    impl = Float
+    impl = Double
     cache_ok = True
 
     def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
@@ -36,9 +36,9 @@ class Measure(TypeDecorator[float]):
 def to_json(value: object) -> str:
     """`value` as JSON that any reader accepts: numbers that are not finite become null."""
     try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+        return json.dumps(value, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
+        return json.dumps(_finite(value), allow_nan=False)
 
 
 def _finite(value: object) -> object:

@@ -31,7 +31,7 @@ def _base_models_and_data_sets() -> None:
         sa.Column("folder", sa.String),
         sa.Column("fingerprint", sa.String, nullable=False, unique=True),
         sa.Column("facts", sa.JSON, nullable=False),
-        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("created_at", sa.Double, nullable=False),
     )
     op.create_table(
         "data_set",
@@ -43,7 +43,7 @@ def _base_models_and_data_sets() -> None:
         sa.Column("content_hash", sa.String, nullable=False),
         sa.Column("folder", sa.String, nullable=False),
         sa.Column("facts", sa.JSON, nullable=False),
-        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("created_at", sa.Double, nullable=False),
     )
     op.create_index("data_set_content", "data_set", ["content_hash", "format"], unique=True)
 
@@ -64,20 +64,20 @@ def _jobs() -> None:
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("token", sa.Integer, nullable=False),
         sa.Column("pid", sa.Integer),
-        sa.Column("pid_started", sa.Float),
+        sa.Column("pid_started", sa.Double),
         sa.Column("boot_id", sa.String),
-        sa.Column("heartbeat_at", sa.Float),
+        sa.Column("heartbeat_at", sa.Double),
         sa.Column("progress", sa.JSON, nullable=False),
-        sa.Column("created_at", sa.Float, nullable=False),
-        sa.Column("started_at", sa.Float),
-        sa.Column("finished_at", sa.Float),
+        sa.Column("created_at", sa.Double, nullable=False),
+        sa.Column("started_at", sa.Double),
+        sa.Column("finished_at", sa.Double),
     )
     op.create_index("ix_job_state", "job", ["state"])
     op.create_table(
         "job_event",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("job_id", sa.Integer, sa.ForeignKey("job.id"), nullable=False),
-        sa.Column("at", sa.Float, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
         sa.Column("who", sa.String, nullable=False),
         sa.Column("state_from", sa.String),
         sa.Column("state_to", sa.String, nullable=False),
@@ -88,14 +88,14 @@ def _jobs() -> None:
         "metric",
         sa.Column("job_id", sa.Integer, sa.ForeignKey("job.id"), primary_key=True),
         sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("loss", sa.Float),
-        sa.Column("validation_loss", sa.Float),
-        sa.Column("learning_rate", sa.Float),
-        sa.Column("gradient_norm", sa.Float),
+        sa.Column("loss", sa.Double),
+        sa.Column("validation_loss", sa.Double),
+        sa.Column("learning_rate", sa.Double),
+        sa.Column("gradient_norm", sa.Double),
         sa.Column("tokens", sa.Integer),
-        sa.Column("tokens_per_second", sa.Float),
+        sa.Column("tokens_per_second", sa.Double),
         sa.Column("memory_bytes", sa.Integer),
-        sa.Column("seconds", sa.Float),
+        sa.Column("seconds", sa.Double),
         sqlite_with_rowid=False,
     )
 
@@ -111,19 +111,19 @@ def _adapters() -> None:
         sa.Column("data_set_id", sa.Integer, sa.ForeignKey("data_set.id")),
         sa.Column("method", sa.String, nullable=False),
         sa.Column("rank", sa.Integer, nullable=False),
-        sa.Column("alpha", sa.Float, nullable=False),
+        sa.Column("alpha", sa.Double, nullable=False),
         sa.Column("target_modules", sa.JSON, nullable=False),
         sa.Column("settings", sa.JSON, nullable=False),
-        sa.Column("training_loss", sa.Float),
-        sa.Column("validation_loss", sa.Float),
-        sa.Column("base_validation_loss", sa.Float),
+        sa.Column("training_loss", sa.Double),
+        sa.Column("validation_loss", sa.Double),
+        sa.Column("base_validation_loss", sa.Double),
         sa.Column("best_step", sa.Integer),
         sa.Column("steps", sa.Integer, nullable=False),
-        sa.Column("seconds", sa.Float, nullable=False),
+        sa.Column("seconds", sa.Double, nullable=False),
         sa.Column("size_bytes", sa.Integer, nullable=False),
         sa.Column("sha256", sa.String, nullable=False),
-        sa.Column("created_at", sa.Float, nullable=False),
-        sa.Column("deleted_at", sa.Float),
+        sa.Column("created_at", sa.Double, nullable=False),
+        sa.Column("deleted_at", sa.Double),
     )
     op.create_index("ix_adapter_job_id", "adapter", ["job_id"])
     op.create_index("adapter_name", "adapter", ["name"], unique=True, sqlite_where=sa.text("deleted_at IS NULL"))
