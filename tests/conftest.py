@@ -1,5 +1,6 @@
 """What many tests need: a data folder of their own, and an open store in it."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +23,22 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.fixture(scope="session")
+def _empty_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an empty library, made once: making the tables takes longer than most tests."""
+    from adapters_store.store import Store
+
+    folder = tmp_path_factory.mktemp("library") / "data"
+    Store(folder).close()
+    return folder
+
+
 @pytest.fixture
-def store(data_dir: Path) -> Iterator["Store"]:
+def store(data_dir: Path, _empty_library: Path) -> Iterator["Store"]:
     """An open, empty store in `data_dir`."""
     from adapters_store.store import Store
 
+    shutil.copytree(_empty_library, data_dir)
     store = Store(data_dir)
     yield store
     store.close()

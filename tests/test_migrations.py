@@ -1,0 +1,167 @@
+"""From no library, or an older one, to the schema of today; and never from a newer one."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from adapters_store.database import MIGRATIONS, known_schemas, schema_of, upgrade, write_engine
+from adapters_store.store import Store, StoreError
+from adapters_store.tables import TOPICS, Row
+
+ROOT = Path(__file__).parents[1]
+
+LATER = '''
+"""Add a column, and rebuild a table on the way."""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+def upgrade():
+    op.add_column("setting", sa.Column("note", sa.String))
+    with op.batch_alter_table("job") as job:
+        job.add_column(sa.Column("priority", sa.Integer, nullable=False, server_default="0"))
+        job.alter_column("why", server_default="")
+    {last}
+'''
+
+KILLED_AT_STATEMENT = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import Engine, event
+from adapters_store.database import upgrade
+
+seen, last = 0, int(sys.argv[3])
+
+@event.listens_for(Engine, "after_cursor_execute")
+def count(*_):
+    global seen
+    seen += 1
+    if seen == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+upgrade(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def later_migrations(folder: Path, last: str = "") -> Path:
+    copy = folder / "migrations"
+    shutil.copytree(MIGRATIONS, copy)
+    (copy / "versions" / "0002_later.py").write_text(LATER.format(last=last))
+    return copy
+
+
+def older_library(data_dir: Path) -> Path:
+    store = Store(data_dir)
+    job = store.submit("train", "kept", {"rank": 4})
+    store.submit("fetch", "also kept", {})
+    store.remember("answer", 42)
+    assert len(store.job_events(job.id)) == 1
+    store.close()
+    return store.files.database
+
+
+def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(path)) as library:
+        return {
+            "job": library.execute("SELECT id, name, state, settings FROM job ORDER BY id").fetchall(),
+            "event": library.execute("SELECT id, job_id, state_to FROM job_event ORDER BY id").fetchall(),
+            "setting": library.execute("SELECT key, value FROM setting").fetchall(),
+        }
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> None:
+    engine = write_engine(store.files.database)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Row.metadata) == []
+    engine.dispose()
+    assert set(store.changed()) == set(TOPICS)
+
+
+def test_the_file_names_of_the_migrations_tell_their_numbers() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == known_schemas()
+
+
+def test_a_library_of_a_newer_version_is_refused_in_words_and_left_as_it_is(data_dir: Path) -> None:
+    path = older_library(data_dir)
+    with closing(sqlite3.connect(path)) as library:
+        library.execute("UPDATE alembic_version SET version_num = '0999'")
+        library.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"newer version of LoRA Studio \(schema 0999; this version knows 0001\)"):
+        Store(data_dir)
+    assert path.read_bytes() == before
+
+
+def test_a_later_migration_keeps_every_row_and_a_copy_of_what_was(data_dir: Path, tmp_path: Path) -> None:
+    path = older_library(data_dir)
+    before = rows(path)
+    upgrade(path, later_migrations(tmp_path))
+    assert schema_of(path) == "0002"
+    assert rows(path) == before
+    copy = path.with_name("studio-before-0002.db")
+    assert schema_of(copy) == "0001"
+    assert rows(copy) == before
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_library_needs_no_copy(store: Store) -> None:
+    assert [path.name for path in store.files.root.glob("studio*.db")] == ["studio.db"]
+
+
+def test_a_migration_that_fails_halfway_changes_nothing(data_dir: Path, tmp_path: Path) -> None:
+    path = older_library(data_dir)
+    before = rows(path)
+    with pytest.raises(ZeroDivisionError):
+        upgrade(path, later_migrations(tmp_path, last="1 / 0"))
+    assert schema_of(path) == "0001"
+    assert rows(path) == before
+    with closing(sqlite3.connect(path)) as library:
+        assert "note" not in [row[1] for row in library.execute("PRAGMA table_info(setting)")]
+
+
+def test_a_migration_that_breaks_references_is_undone(data_dir: Path, tmp_path: Path) -> None:
+    path = older_library(data_dir)
+    migrations = later_migrations(tmp_path, last="op.execute('DELETE FROM job')")
+    with pytest.raises(StoreError, match="could not be brought up to date: 2 broken references"):
+        upgrade(path, migrations)
+    assert schema_of(path) == "0001"
+    assert len(rows(path)["job"]) == 2
+
+
+@pytest.mark.parametrize("statement", [1, 4, 9, 13, 17])
+def test_a_migration_killed_at_any_statement_is_as_if_it_had_not_begun(
+    data_dir: Path, tmp_path: Path, statement: int
+) -> None:
+    path, migrations = older_library(data_dir), later_migrations(tmp_path)
+    before = rows(path)
+    command = [sys.executable, "-c", KILLED_AT_STATEMENT, str(path), str(migrations), str(statement)]
+    killed = subprocess.run(command, cwd=ROOT, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert (schema_of(path), rows(path)) == ("0001", before)
+    upgrade(path, migrations)
+    assert (schema_of(path), rows(path)) == ("0002", before)
+
+
+def test_a_first_opening_killed_halfway_can_be_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "studio.db"
+    command = [sys.executable, "-c", KILLED_AT_STATEMENT, str(path), str(MIGRATIONS), "8"]
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert schema_of(path) is None
+    upgrade(path)
+    assert schema_of(path) == known_schemas()[-1]
