@@ -1,0 +1,98 @@
+"""The answers side by side as plain facts for the page: columns with a head, a text and a proof line.
+
+Pure: contestants and what the answerer said in, JSON out; static/compare.js writes every text as text. Knows nothing
+about widgets or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from studio.contestants import Contestant
+from studio.library_view import bare_hash
+
+Grid = dict[str, Any]
+SHORT = 7  # characters of a hash that are enough to tell two adapters apart
+
+
+class Sampling(NamedTuple):
+    """How the answers are drawn; the same for every contestant."""
+
+    seed: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+class Pace:
+    """Tokens per second of each contestant, which stands still once its answer is complete."""
+
+    def __init__(self, contestants: int):
+        self._rates: list[float | None] = [None] * contestants
+        self._complete = [False] * contestants
+
+    def after(self, snapshot: Mapping[str, Any]) -> list[float | None]:
+        """The paces after one more snapshot of the answerer."""
+        seconds = float(snapshot["seconds"])
+        for i, (tokens, finished) in enumerate(zip(snapshot["tokens"], snapshot["finished"], strict=True)):
+            if not self._complete[i] and seconds > 0 and tokens:
+                self._rates[i] = tokens / seconds
+            self._complete[i] = bool(finished)
+        return list(self._rates)
+
+
+def empty(advice: str, example: str) -> Grid:
+    """What stands in the answers' place before the first question."""
+    return {"state": "empty", "columns": [], "status": "", "advice": advice, "example": example}
+
+
+def waiting(chosen: Sequence[Contestant], sampling: Sampling, note: str) -> Grid:
+    """The columns before the first token."""
+    columns = [_column(one, sampling, "", None) for one in chosen]
+    return {"state": "waiting", "columns": columns, "status": note}
+
+
+def answering(
+    chosen: Sequence[Contestant], sampling: Sampling, snapshot: Mapping[str, Any], pace: Sequence[float | None]
+) -> Grid:
+    """The columns as far as the answers are."""
+    columns = [
+        _column(one, sampling, str(text), rate) for one, text, rate in zip(chosen, snapshot["texts"], pace, strict=True)
+    ]
+    return {"state": "streaming", "columns": columns, "status": ""}
+
+
+def complete(grid: Grid, cut: Sequence[str], max_tokens: int) -> Grid:
+    """The same columns once all answers are there; `cut` names those that reached the limit of tokens."""
+    ready = len(grid["columns"])
+    status = f"{ready} answer{'s' if ready != 1 else ''} ready."
+    if cut:
+        status += f" Cut at {max_tokens:,} tokens: {', '.join(cut)}."
+    return {**grid, "state": "complete", "status": status}
+
+
+def ended(grid: Any, why: str) -> Grid:
+    """What was said so far, after a stop or a failure. `grid` comes from the page, so only its shape is trusted."""
+    known = grid if isinstance(grid, dict) and isinstance(grid.get("columns"), list) else {"columns": []}
+    return {"state": "ended" if known["columns"] else "empty", "columns": known["columns"], "status": why}
+
+
+def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None) -> Grid:
+    adapter = one.adapter
+    if adapter is None:
+        what, fact = f"Base model {one.base.name}, {bare_hash(one.base.fingerprint)[:SHORT]}", ""
+        whole = one.base.fingerprint
+    else:
+        what, fact = f"Adapter {bare_hash(adapter.sha256)[:SHORT]}, r {adapter.rank}", f"r {adapter.rank}"
+        whole = bare_hash(adapter.sha256)
+    return {
+        "key": one.value,
+        "name": one.name,
+        "fact": fact,
+        "text": text,
+        "what": what,
+        "whole": whole,
+        "how": f"Seed {sampling.seed}, temperature {sampling.temperature:g}, "
+        + ("– tokens/s" if rate is None else f"{rate:.1f} tokens/s"),
+    }

@@ -1,0 +1,284 @@
+"""The Compare tab: several contestants answer one prompt, streamed side by side from one base in memory.
+
+The answerer computes; this tab asks, passes on what comes at most ten times a second, and closes the line when someone
+presses Stop or leaves. Keeps nothing about a visitor on the server: the choice lives in hidden fields of the page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from adapters_store.states import LIVE
+from engine import starter
+from engine.data.check import DataError, read_rows
+from studio import answer_grid, contestants
+from studio.answer_grid import Grid, Sampling
+from studio.contestants import Contestant
+from studio.page import Studio, problem_list, said
+from studio.shell import Shell, html
+from studio.static_files import static_url
+
+PERIOD = 0.1  # seconds between two updates of the page
+LONGEST_PROMPT = 20_000  # characters
+MOST_TOKENS = 1024
+DEADLINE = 600  # seconds; a long answer of five contestants on a busy CPU
+
+# The event name stands here in quotes because Gradio looks for it in this text.
+_ANSWERS = f"""import("{static_url("compare.js")}").then(compare =>
+  compare.mountAnswers({{element, trigger, watch, props}}));  // 'example'"""
+
+# The choice is kept in a field of our own: Gradio refuses a choice that is newer than the list it was built with.
+_CHOSEN = """values => [values.join(','),
+  values.filter(v => v.startsWith('adapter-')).map(v => v.slice(8)).slice(0, 4).join(',')]"""
+# Whoever picks contestants by hand keeps the focus there.
+_FOCUS = """() => { if (!document.activeElement?.closest('#compare-who'))
+  document.querySelector('#compare-prompt textarea')?.focus() }"""
+
+Update = dict[Any, Any]
+
+
+def build(studio: Studio, shell: Shell) -> None:
+    """Fill the tab; it stands in its gr.Tab."""
+    Compare(studio, shell).connect()
+
+
+class Compare:
+    """The pieces of the tab and what its events do. One for all visitors, so it keeps nothing but the pieces."""
+
+    def __init__(self, studio: Studio, shell: Shell):
+        self.studio, self.store, self.shell = studio, studio.store, shell
+        self.chosen = gr.Textbox("", label="chosen", visible="hidden", elem_id="compare-chosen")
+        with gr.Column(elem_classes="card ask-card"):
+            html('<h2 class="for-readers">Compare</h2>', elem_classes="for-readers")
+            with gr.Row(elem_classes="ask-row"):
+                self.who = gr.Dropdown(
+                    [], label="Contestants", multiselect=True, interactive=True, elem_id="compare-who", scale=1
+                )
+                self.seed = gr.Number(
+                    7, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, interactive=True, min_width=96, scale=0
+                )
+            with gr.Row(elem_classes="ask-row ask"):
+                self.prompt = gr.Textbox(
+                    label="Prompt", lines=1, max_lines=8, interactive=True, elem_id="compare-prompt", scale=1
+                )
+                self.go = gr.Button("Answer", variant="primary", scale=0, min_width=120, elem_id="compare-go")
+                self.halt = gr.Button("Stop", visible=False, scale=0, min_width=120, elem_id="compare-stop")
+            self.problems = html(elem_id="compare-problems")
+            self.note = html(elem_id="compare-note")
+            with gr.Accordion("Sampling", open=False, elem_id="compare-sampling"), gr.Row():
+                self._sampling()
+        self.grid = html(
+            answer_grid.empty("", ""),
+            html_template="<div></div>",
+            js_on_load=_ANSWERS,
+            elem_id="compare-answers",
+        )
+
+    def _sampling(self) -> None:
+        given: dict[str, Any] = {"interactive": True, "buttons": [], "min_width": 200}
+        self.temperature = gr.Slider(
+            0, 2, 0.7, step=0.05, label="Temperature", info="0 always takes the likeliest token.", **given
+        )
+        self.top_p = gr.Slider(
+            0.05, 1, 0.95, step=0.05, label="Top p", info="Draws from the likeliest tokens up to this share.", **given
+        )
+        self.max_tokens = gr.Slider(
+            16, MOST_TOKENS, 200, step=8, label="Most tokens", info="A longer answer is cut here.", **given
+        )
+
+    def connect(self) -> None:
+        """Which field changes what."""
+        shell = self.shell
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        at_once = {**quiet, "queue": False}
+        filled: Any = [self.who, self.chosen, self.note, self.problems, self.grid]
+        fill = said(self.fill, self.problems)
+        renew = said(self.renew, self.problems)
+
+        shell.page.load(said(self.opened, self.problems), None, filled, **at_once)
+        handed = shell.contestants.change(fill, [shell.contestants, self.chosen, self.grid], filled, **at_once)
+        handed.then(None, None, None, js=_FOCUS, show_progress="hidden")
+        shell.pulse.adapters_changed(renew, [self.chosen, self.grid], filled, trigger_mode="always_last", **at_once)
+        shell.pulse.models_changed(renew, [self.chosen, self.grid], filled, trigger_mode="always_last", **at_once)
+        self.who.input(None, [self.who], [self.chosen, shell.contestants], js=_CHOSEN, show_progress="hidden")
+        self.chosen.change(
+            said(self.judge, self.problems), [self.chosen, self.grid], [self.note, self.problems, self.grid], **at_once
+        )
+        self.grid.example(said(self.example, self.problems), [self.chosen], [self.prompt, self.problems], **at_once)
+
+        asked = [self.chosen, self.prompt, self.seed, self.temperature, self.top_p, self.max_tokens]
+        shown = [self.grid, self.go, self.halt, self.problems, self.note]
+        ask: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "answers", "trigger_mode": "once", **quiet}
+        events = [
+            way(said(self.answer, self.problems), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)
+        ]
+        for event in events:
+            event.then(self.rest, None, [self.go, self.halt], **at_once)
+        self.halt.click(self.stopped, [self.grid], [self.grid, self.go, self.halt], cancels=events, **at_once)
+
+    # --- who answers ---
+
+    def opened(self, request: gr.Request) -> Update:
+        """The choices when a page is opened, and the contestants its address names."""
+        return self._show(contestants.with_base(self.store, request.query_params.get("contestants")), None)
+
+    def fill(self, handed: str, chosen: str, grid: Any) -> Update:
+        """The contestants handed over from a run or the library; nothing moves when they are the chosen ones."""
+        current = contestants.read(self.store, chosen)
+        wanted = contestants.with_base(self.store, handed)
+        if current and _adapters(current) == _adapters(wanted):
+            return self._judged(current, grid)
+        return self._show(wanted, grid)
+
+    def renew(self, chosen: str, grid: Any) -> Update:
+        """The choices after the library changed; what was deleted is no longer chosen."""
+        current = contestants.read(self.store, chosen)
+        return self._show(current or contestants.with_base(self.store, ""), grid)
+
+    def judge(self, chosen: str, grid: Any) -> Update:
+        """What is to be said about the choice, before anyone presses Answer."""
+        return self._judged(contestants.read(self.store, chosen), grid)
+
+    def _show(self, chosen: list[Contestant], grid: Any) -> Update:
+        values = [one.value for one in chosen]
+        return {
+            self.who: gr.Dropdown(choices=contestants.choices(self.store), value=values),
+            self.chosen: ",".join(values),
+            **self._judged(chosen, grid),
+        }
+
+    def _judged(self, chosen: list[Contestant], grid: Any) -> Update:
+        wrong = contestants.problems(chosen) if chosen else []
+        result: Update = {self.problems: problem_list(wrong), self.note: self._note()}
+        if not (isinstance(grid, dict) and grid.get("columns")):
+            result[self.grid] = answer_grid.empty(contestants.advice(chosen), self._example(chosen))
+        return result
+
+    # --- asking ---
+
+    def answer(
+        self, chosen: str, prompt: str, seed: float, temperature: float, top_p: float, max_tokens: float
+    ) -> Iterator[Update]:
+        """Stream the answers of all contestants; whoever stops listening stops the answerer within a token."""
+        people = contestants.read(self.store, chosen)
+        sampling, wrong = read_sampling(seed, temperature, top_p, max_tokens)
+        wrong = [*contestants.problems(people), *prompt_problems(prompt), *wrong]
+        if wrong:
+            yield {self.problems: problem_list(wrong)}
+            return
+        grid = answer_grid.waiting(people, sampling, "Waiting for the first token; the first time the base is loaded.")
+        yield {
+            self.grid: grid,
+            self.go: gr.Button(visible=False),
+            self.halt: gr.Button(visible=True),
+            self.problems: "",
+            self.note: self._note(),
+        }
+        for grid in self._stream(people, prompt, sampling):
+            yield {self.grid: grid}
+
+    def _stream(self, people: list[Contestant], prompt: str, sampling: Sampling) -> Iterator[Grid]:
+        pace, snapshot, grid, shown = answer_grid.Pace(len(people)), None, {}, 0.0
+        with contextlib.closing(self._asked(people, prompt, sampling)) as snapshots:
+            for snapshot in snapshots:
+                rates = pace.after(snapshot)
+                if time.monotonic() - shown >= PERIOD:
+                    shown = time.monotonic()
+                    yield (grid := answer_grid.answering(people, sampling, snapshot, rates))
+        if snapshot is None:
+            yield answer_grid.ended({}, "The answerer had nothing to say.")
+            return
+        grid = answer_grid.answering(people, sampling, snapshot, rates)
+        cut = [
+            one.name for one, tokens in zip(people, snapshot["tokens"], strict=True) if tokens >= sampling.max_tokens
+        ]
+        yield answer_grid.complete(grid, cut, sampling.max_tokens)
+
+    def _asked(self, people: list[Contestant], prompt: str, sampling: Sampling) -> Any:
+        adapters = [one.adapter for one in people if one.adapter is not None]
+        return self.studio.answerer.stream(
+            "compare",
+            deadline=DEADLINE,
+            base_path=str(self.store.base_path(people[0].base)),
+            include_base=any(one.adapter is None for one in people),
+            adapters=[str(self.store.adapter_path(adapter)) for adapter in adapters],
+            messages=[{"role": "user", "content": prompt}],
+            threads=1 if self._cpu_is_training() else None,
+            **sampling._asdict(),
+        )
+
+    def rest(self) -> Update:
+        """Answer again in place of Stop, however the asking ended."""
+        return {self.go: gr.Button(visible=True), self.halt: gr.Button(visible=False)}
+
+    def stopped(self, grid: Any) -> Update:
+        """Keep what was said so far."""
+        return {self.grid: answer_grid.ended(grid, "Stopped."), **self.rest()}
+
+    # --- what is said beside it ---
+
+    def _cpu_is_training(self) -> bool:
+        live = self.store.jobs(kinds=["train"], states=LIVE)
+        return any(str(job.progress.get("device") or "cpu").lower().startswith("cpu") for job in live)
+
+    def _note(self) -> str:
+        if not self._cpu_is_training():
+            return ""
+        return '<p class="status">A run trains on the CPU, so answers use one thread and come slower.</p>'
+
+    def example(self, chosen: str) -> Update:
+        """Put the example into the prompt."""
+        return {self.prompt: self._example(contestants.read(self.store, chosen)), self.problems: ""}
+
+    def _example(self, chosen: list[Contestant]) -> str:
+        """A question in the manner of the sample the first adapter was trained on, from its held-out rows."""
+        data = next((one.adapter.data_set for one in chosen if one.adapter), None)
+        try:
+            samples = starter.samples()
+            sample = next((one for one in samples if data and one.name == data.name), samples[0])
+            rows = read_rows(sample.held_out, limit=1)
+        except (OSError, DataError):
+            return ""
+        return first_question(rows[0]) if rows else ""
+
+
+def _adapters(chosen: list[Contestant]) -> list[int]:
+    return [one.adapter.id for one in chosen if one.adapter is not None]
+
+
+def first_question(row: dict[str, Any]) -> str:
+    """What a person asks in a row; of plain text, its first words."""
+    asked = [message["content"] for message in row.get("messages", []) if message.get("role") == "user"]
+    return str(asked[0]) if asked else " ".join(str(row.get("text", "")).split()[:8])
+
+
+def prompt_problems(prompt: object) -> list[str]:
+    """What is wrong with a prompt, in sentences."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        return ["Type a prompt first: all contestants get the same one."]
+    if len(prompt) > LONGEST_PROMPT:
+        return [f"The prompt has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are read. Shorten it."]
+    return []
+
+
+def read_sampling(seed: object, temperature: object, top_p: object, max_tokens: object) -> tuple[Sampling, list[str]]:
+    """The sampling asked for, and in sentences what is wrong with it. All four come from outside."""
+    bounds = {
+        "Seed": (seed, 0, 2**31 - 1),
+        "Temperature": (temperature, 0, 2),
+        "Top p": (top_p, 0.01, 1),
+        "Most tokens": (max_tokens, 1, MOST_TOKENS),
+    }
+    wrong = [
+        f"{name} is {value!r}; it has to be a number from {low} to {high:,}."
+        for name, (value, low, high) in bounds.items()
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
+    ]
+    if wrong:
+        return Sampling(0, 0, 1, 1), wrong
+    return Sampling(int(seed), float(temperature), float(top_p), int(max_tokens)), []  # type: ignore[call-overload, arg-type]

@@ -1,0 +1,117 @@
+"""Who can answer side by side: the choices, what a choice means, and what is wrong with it.
+
+A choice is text, as the page keeps it: `base-1` or `adapter-3`, several with commas between. Reads the library; knows
+nothing about widgets, prompts or how an answer is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapters_store.errors import NotFound
+from adapters_store.store import Store
+from adapters_store.tables import Adapter, BaseModel
+
+MOST_ADAPTERS = 4
+OFFERED = 200  # the newest adapters
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One column of a comparison: the base model itself (`adapter` is None), or one of its adapters."""
+
+    base: BaseModel
+    adapter: Adapter | None
+
+    @property
+    def value(self) -> str:
+        """How the page keeps it."""
+        return f"base-{self.base.id}" if self.adapter is None else f"adapter-{self.adapter.id}"
+
+    @property
+    def name(self) -> str:
+        """What its column is called."""
+        return "base" if self.adapter is None else self.adapter.name
+
+
+def choices(store: Store) -> list[tuple[str, str]]:
+    """What can be chosen, as (label, value): the base models, then the adapters, newest first."""
+    bases = store.base_models()
+    several = len(bases) > 1
+    adapters, _ = store.adapters(limit=OFFERED)
+    return [
+        *((f"base: {base.name}" if several else "base", f"base-{base.id}") for base in bases),
+        *((_label(adapter, several), f"adapter-{adapter.id}") for adapter in adapters),
+    ]
+
+
+def read(store: Store, text: str | None) -> list[Contestant]:
+    """The contestants a choice names, each once, the bases first; what is no longer there is left out."""
+    found: dict[str, Contestant] = {}
+    for part in (text or "").split(",")[:20]:
+        contestant = _find(store, part.strip())
+        if contestant is not None:
+            found[contestant.value] = contestant
+    return sorted(found.values(), key=lambda one: one.adapter is not None)
+
+
+def with_base(store: Store, adapter_ids: str | None) -> list[Contestant]:
+    """The adapters handed over as `3,5`, and the base model of the first; without any, the newest model used."""
+    adapters = read(store, ",".join(f"adapter-{part.strip()}" for part in (adapter_ids or "").split(",")))
+    if adapters:
+        return [Contestant(adapters[0].base, None), *adapters]
+    newest, _ = store.adapters(limit=1)
+    bases = [newest[0].base_model] if newest else store.base_models()[:1]
+    return [Contestant(base, None) for base in bases]
+
+
+def problems(chosen: Sequence[Contestant]) -> list[str]:
+    """Why these cannot answer side by side, in sentences; empty when they can."""
+    if not chosen:
+        return ["Choose at least one contestant: the base, or an adapter."]
+    first = chosen[0].base
+    said = [
+        f"{_said(one)} belongs to {one.base.name}, and {_said(chosen[0])} to {first.name}. Only adapters of one base "
+        "model answer side by side: take one of them out."
+        for one in chosen
+        if one.base.id != first.id
+    ]
+    adapters = sum(one.adapter is not None for one in chosen)
+    if adapters > MOST_ADAPTERS:
+        said.append(f"{adapters} adapters are chosen; at most {MOST_ADAPTERS} answer at once. Take some of them out.")
+    return said
+
+
+def advice(chosen: Sequence[Contestant]) -> str:
+    """What would make the comparison worth more, or nothing."""
+    adapters = [one.adapter for one in chosen if one.adapter is not None]
+    if chosen and not adapters:
+        return "Add an adapter to have something to compare."
+    seen: dict[str, str] = {}
+    for adapter in adapters:
+        if adapter.sha256 in seen:
+            return f"{adapter.name} has the same weights as {seen[adapter.sha256]}."
+        seen[adapter.sha256] = adapter.name
+    return ""
+
+
+def _find(store: Store, value: str) -> Contestant | None:
+    kind, _, number = value.partition("-")
+    if kind not in ("base", "adapter") or not number.isdecimal() or len(number) > 15:
+        return None
+    try:
+        if kind == "base":
+            return Contestant(store.base_model(int(number)), None)
+        adapter = store.adapter(int(number))
+    except NotFound:
+        return None
+    return Contestant(adapter.base_model, adapter) if adapter.deleted_at is None else None
+
+
+def _label(adapter: Adapter, several: bool) -> str:
+    return f"{adapter.name} ({adapter.base_model.name})" if several else adapter.name
+
+
+def _said(contestant: Contestant) -> str:
+    return "The base" if contestant.adapter is None else contestant.adapter.name

@@ -1,0 +1,195 @@
+"""The Library tab: search, sort, open, rename, delete and hand over to Compare.
+
+Reads like the wiring it is: which field changes what. The markup is made in library_view.py and turned into events by
+static/library.js. Searching, sorting and cutting happen in the store. Keeps nothing about a visitor on the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from adapters_store.errors import NotFound
+from adapters_store.tables import Adapter
+from studio import library_view as view
+from studio.page import Studio, said
+from studio.shell import Shell, html
+from studio.static_files import static_url
+from studio.words import clean_name
+
+MOST_MARKED = 4  # beside the base
+LONGEST_SEARCH = 200  # characters
+
+# The event names stand here in quotes because Gradio looks for them in this text.
+_TABLE = """.mountTable({element, trigger, watch}));
+  // 'row_open' 'sort_by' 'marked' 'go_train' 'clear_search'"""
+_CARD = ".mountCard({element, trigger, watch}));  // 'compare' 'rename' 'delete'"
+_NOTICE = ".mountNotice({element, trigger, watch}));  // 'undo'"
+
+
+def build(studio: Studio, shell: Shell) -> None:
+    """Fill the tab; it stands in its gr.Tab."""
+    Library(studio, shell).connect()
+
+
+class Library:
+    """The pieces of the tab and what its events do. One for all visitors, so it keeps nothing but the pieces."""
+
+    def __init__(self, studio: Studio, shell: Shell):
+        self.store = studio.store
+        self.shell = shell
+        load = f'import("{static_url("library.js")}").then(library => library'
+        self.order = gr.Textbox(str(view.Order()), label="order", visible="hidden", elem_id="library-order")
+        self.marked = gr.Textbox("", label="marked", visible="hidden", elem_id="library-marked")
+        with gr.Row(elem_classes="page"):
+            with gr.Column(scale=1, min_width=0):
+                with gr.Row(elem_classes="library-tools"):
+                    self.search = gr.Textbox(
+                        label="Search adapters",
+                        show_label=False,
+                        container=False,
+                        placeholder="Search name, base, data",
+                        max_lines=1,
+                        elem_id="library-search",
+                    )
+                    self.count = html(elem_classes="fact library-count")
+                self.notice = html(js_on_load=load + _NOTICE, elem_id="library-notice")
+                self.table = html(js_on_load=load + _TABLE, elem_id="library-table")
+            with gr.Column(scale=0, min_width=340, elem_classes="sticky library-side"):
+                self.card = html(js_on_load=load + _CARD, elem_id="library-card")
+
+    def connect(self) -> None:
+        """Which field changes what."""
+        shell, asked = self.shell, [self.search, self.order, self.shell.adapter, self.marked]
+        shown: Any = [self.table, self.count, self.card]
+        quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        look = said(self.look, self.notice)
+        outputs = [*shown, self.notice]
+
+        shell.page.load(said(self.opened, self.notice), None, outputs, **quiet)
+        self.search.input(look, asked, outputs, trigger_mode="always_last", **quiet)
+        self.order.change(look, asked, outputs, **quiet)
+        shell.adapter.change(look, asked, outputs, **quiet)
+        self.marked.change(look, asked, outputs, **quiet)
+        shell.pulse.adapters_changed(look, asked, outputs, trigger_mode="always_last", **quiet)
+
+        self.table.row_open(self.open, None, shell.adapter, **quiet)
+        self.table.sort_by(self.sort, self.order, self.order, **quiet)
+        self.table.marked(self.mark, None, self.marked, **quiet)
+        self.table.go_train(lambda: shell.go("train"), None, shell.tabs, **quiet)
+        self.table.clear_search(lambda: "", None, self.search, **quiet).then(look, asked, outputs, **quiet)
+        self.card.compare(self.compare, self.marked, [shell.tabs, shell.contestants], **quiet)
+        self.card.rename(said(self.rename, self.notice), asked, outputs, **quiet)
+        self.card.delete(said(self.delete, self.notice), asked, [*outputs, self.marked], **quiet)
+        self.notice.undo(said(self.undo, self.notice), asked, [*outputs, shell.adapter], **quiet)
+
+    # --- showing ---
+
+    def opened(self, request: gr.Request) -> dict[Any, Any]:
+        """What a page shows when it is opened, with the adapter its address names."""
+        return self.look("", "", str(request.query_params.get("adapter", "")), "")
+
+    def look(self, search: str, order: str, adapter: str, marked: str) -> dict[Any, Any]:
+        """The table, the count and the card for what is asked for."""
+        search, sorted_by = _one_line(search), view.Order.read(order)
+        rows, matching = self.store.adapters(
+            search=search, sort=sorted_by.sort, descending=sorted_by.descending, limit=view.SHOWN
+        )
+        every = self.store.adapters(limit=1)[1] if search else matching
+        opened = self._opened(adapter, rows)
+        chosen = self._marked(marked)
+        return {
+            self.table: self._table(rows, sorted_by, opened, chosen, search),
+            self.count: view.count(len(rows), matching, every) if every else "",
+            self.card: view.card(opened, chosen) if opened else "",
+        }
+
+    def _table(
+        self, rows: Sequence[Adapter], order: view.Order, opened: Adapter | None, chosen: Sequence[Adapter], search: str
+    ) -> str:
+        if rows:
+            return view.table(rows, order, opened.id if opened else None, {one.id for one in chosen})
+        return view.no_hit(search) if search else view.EMPTY
+
+    def _opened(self, adapter: str, rows: Sequence[Adapter]) -> Adapter | None:
+        """The adapter whose card is shown: the one asked for while it exists, else the first row."""
+        asked = self._found(adapter)
+        return asked or next(iter(rows), None)
+
+    def _marked(self, marked: str) -> list[Adapter]:
+        found = [self._found(part) for part in (marked or "").split(",")[:MOST_MARKED]]
+        return [adapter for adapter in found if adapter]
+
+    def _found(self, text: str) -> Adapter | None:
+        if not (text or "").isdecimal() or len(text) > 15:
+            return None
+        try:
+            adapter = self.store.adapter(int(text))
+        except NotFound:
+            return None
+        return adapter if adapter.deleted_at is None else None
+
+    # --- doing ---
+
+    def open(self, event: gr.EventData) -> str:
+        """The row that was pressed, for the hidden field."""
+        return str(_id(event))
+
+    def sort(self, order: str, event: gr.EventData) -> str:
+        """The order after a press on a column's head."""
+        return str(view.Order.read(order).after(str(_data(event).get("sort"))))
+
+    def mark(self, event: gr.EventData) -> str:
+        """The adapters chosen for a comparison, for the hidden field."""
+        ids = _data(event).get("ids")
+        numbers = [one for one in ids if isinstance(one, int)] if isinstance(ids, list) else []
+        return ",".join(str(number) for number in numbers[:MOST_MARKED])
+
+    def compare(self, marked: str, event: gr.EventData) -> tuple[gr.Tabs, str]:
+        """Hand the marked adapters, or else the open one, over to Compare."""
+        chosen = [str(adapter.id) for adapter in self._marked(marked)] or [str(_id(event))]
+        return self.shell.go("compare"), ",".join(chosen)
+
+    def rename(self, search: str, order: str, _adapter: str, marked: str, event: gr.EventData) -> dict[Any, Any]:
+        """Give the adapter another name."""
+        current = self.store.adapter(_id(event))
+        name = clean_name(str(_data(event).get("name") or ""), current.name)
+        self.store.rename_adapter(current.id, name)
+        return {**self.look(search, order, str(current.id), marked), self.notice: ""}
+
+    def delete(self, search: str, order: str, _adapter: str, marked: str, event: gr.EventData) -> dict[Any, Any]:
+        """Delete at once, and offer to take it back."""
+        adapter = self.store.adapter(_id(event))
+        self.store.delete_adapter(adapter.id)
+        left = ",".join(part for part in (marked or "").split(",") if part != str(adapter.id))
+        return {
+            **self.look(search, order, "", left),
+            self.marked: left,
+            self.notice: view.deleted(adapter),
+        }
+
+    def undo(self, search: str, order: str, _adapter: str, marked: str, event: gr.EventData) -> dict[Any, Any]:
+        """Take a deletion back."""
+        adapter = self.store.restore_adapter(_id(event))
+        return {
+            **self.look(search, order, str(adapter.id), marked),
+            self.shell.adapter: str(adapter.id),
+            self.notice: "",
+        }
+
+
+def _data(event: gr.EventData) -> dict[str, Any]:
+    return event._data if isinstance(event._data, dict) else {}
+
+
+def _id(event: gr.EventData) -> int:
+    number = _data(event).get("id")
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 2**53:
+        raise NotFound(f"An adapter has a number, not {number!r}.")
+    return number
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())[:LONGEST_SEARCH]

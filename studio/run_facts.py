@@ -1,0 +1,170 @@
+"""What the Runs tab shows about jobs, as plain facts for the page: the rows of the list, and the run that is open.
+
+Rows of the store in, JSON out. The page writes every text as text, so names are passed on as they are. Knows nothing
+about widgets, and asks the store nothing: what it needs is handed to it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from adapters_store.states import LIVE
+from adapters_store.tables import Job
+from jobs.progress import duration, job_sentence, loss_text
+
+DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
+WORDS = {"stopped": "stopped, kept"}
+PLACES = ("next", "second", "third", "fourth", "fifth")
+SHORT = 60  # characters of a reason that fit under a name
+
+Facts = dict[str, Any]
+
+
+def rows(jobs: Sequence[Job], waiting: Sequence[Job]) -> list[Facts]:
+    """The list: what runs now, the queue in its order, then what is done, newest first."""
+    now = [job for job in jobs if job.state in LIVE]
+    done = [job for job in jobs if job.state in DONE]
+    return [
+        *[_row(job, "Now", _progress_fact(job), _left(job)) for job in reversed(now)],
+        *[_row(job, "Queue", _place(place), "", job.created_at) for place, job in enumerate(waiting)],
+        *[_row(job, "Done", _outcome(job), "", job.finished_at or job.created_at) for job in done],
+    ]
+
+
+def opened(job: Job) -> Facts:
+    """The run that is open: head, sentence, progress, figures and which buttons make sense."""
+    live = job.state in LIVE
+    adapter = job.adapter_id if job.state in ("completed", "stopped") else None
+    return {
+        "id": job.id,
+        "name": job.name,
+        "train": job.kind == "train",
+        "state": job.state,
+        "word": word(job),
+        "live": live,
+        "waiting": job.state == "queued",
+        "stopping": bool(job.stop) and live,
+        "sentence": job_sentence(job),
+        "share": share(job),
+        "steps": int(job.progress.get("steps") or 0),
+        "adapter": adapter,
+        "figures": figures(job) if job.kind == "train" else [],
+        "again": job.state in DONE and job.state != "interrupted",
+        "about": about(job),
+    }
+
+
+def word(job: Job) -> str:
+    """The state in a word or two."""
+    return WORDS.get(job.state, job.state)
+
+
+def share(job: Job) -> float | None:
+    """How much is done, 0 to 1; None where it cannot be known yet or no longer matters."""
+    done, total = ("step", "steps") if job.kind == "train" else ("done_bytes", "total_bytes")
+    if job.state == "completed":
+        return 1.0
+    if not job.progress.get(total):
+        return None if job.state in ("queued", *DONE) else 0.0
+    return min(1.0, float(job.progress.get(done) or 0) / float(job.progress[total]))
+
+
+def figures(job: Job) -> list[Facts]:
+    """The key readings. They keep their places: a reading that is still to come is shown as a dash."""
+    seen, ended = job.progress, job.state in DONE
+    result = [
+        _figure("Loss", _loss(seen.get("loss"))),
+        _figure("Best validation" if ended else "Validation", _loss(_validation(job))),
+        _figure("Tokens/s", _whole(seen.get("tokens_per_second"))),
+        _figure("Took", _took(job)) if ended else _figure("Time left", _clock(seen.get("seconds_left"))),
+    ]
+    if seen.get("memory_bytes"):
+        result.append(_figure("Memory", f"{float(seen['memory_bytes']) / 1e9:.1f}", "GB"))
+    return result
+
+
+def about(job: Job) -> str:
+    """One line: which base and data with which rank, alpha and rate."""
+    if job.kind != "train":
+        return ""
+    used = job.settings
+    names = [job.base_model.name if job.base_model else "", job.data_set.name if job.data_set else ""]
+    lora = [f"r {used.get('rank')}, alpha {used.get('alpha')}, learning rate {_rate(used.get('learning_rate'))}"]
+    return " · ".join([*filter(None, names), *lora])
+
+
+def _row(job: Job, group: str, fact: str, time: str, at: float | None = None) -> Facts:
+    return {
+        "key": job.id,
+        "group": group,
+        "name": job.name,
+        "state": job.state,
+        "word": word(job),
+        "fact": fact,
+        "time": time,
+        "at": at,
+    }
+
+
+def _progress_fact(job: Job) -> str:
+    seen = job.progress
+    if job.kind == "fetch" and seen.get("total_bytes"):
+        return f"{float(seen.get('done_bytes') or 0) / 1e6:,.0f} of {float(seen['total_bytes']) / 1e6:,.0f} MB"
+    if job.kind == "train" and seen.get("steps"):
+        return f"step {int(seen.get('step') or 0):,} of {int(seen['steps']):,}"
+    return str(seen.get("stage") or "starting")
+
+
+def _left(job: Job) -> str:
+    seconds = job.progress.get("seconds_left")
+    return f"{duration(float(seconds))} left" if seconds else ""
+
+
+def _place(place: int) -> str:
+    return PLACES[place] if place < len(PLACES) else f"number {place + 1}"
+
+
+def _outcome(job: Job) -> str:
+    best = _validation(job)
+    if job.state in ("failed", "interrupted", "cancelled"):
+        reason = job.why.split(". ")[0].rstrip(".")
+        return reason if len(reason) <= SHORT else f"{reason[: SHORT - 1]}…"
+    if best is not None:
+        return f"validation {_loss(best)}"
+    loss = job.progress.get("loss")
+    return f"loss {_loss(loss)}" if loss is not None else ""
+
+
+def _validation(job: Job) -> Any:
+    seen = job.progress
+    return seen.get("best_validation_loss") if job.state in DONE else seen.get("validation_loss")
+
+
+def _took(job: Job) -> str:
+    if job.started_at is None or job.finished_at is None:
+        return "–"
+    return _clock(job.finished_at - job.started_at)
+
+
+def _figure(name: str, value: str, unit: str = "") -> Facts:
+    return {"key": name, "value": value, "unit": unit}
+
+
+def _loss(value: Any) -> str:
+    return "–" if value is None else loss_text(float(value))
+
+
+def _whole(value: Any) -> str:
+    return "–" if value is None else f"{float(value):,.0f}"
+
+
+def _rate(value: Any) -> str:
+    return f"{float(value):.0e}".replace("e-0", "e-") if value else "–"
+
+
+def _clock(seconds: Any) -> str:
+    """4:10, or 1:04:10 from an hour on."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(max(0, round(float(seconds))), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,164 @@
+"""The Runs tab: what the page may ask about jobs, and what its buttons do.
+
+The tab is one piece of our own (static/runs.js), which pulls what is new about once a second; so a curve grows without
+being drawn anew, and a reload or a second tab shows the same. What it may ask is public like any endpoint: every
+argument is checked. Knows nothing about how a job is done, or about drawing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from adapters_store.states import LIVE
+from adapters_store.tables import Job
+from studio import actions, live_chart, run_facts
+from studio.page import Studio, log, problems_of
+from studio.shell import Shell, html
+from studio.static_files import static_url
+
+LISTED = 200  # jobs in the list; older ones are still opened by their address
+TOPICS = ("jobs", "progress", "adapters")
+
+# The event names stand here in quotes because Gradio looks for them in this text.
+_START = f"""import("{static_url("runs.js")}").then(runs => runs.mount({{element, server, trigger,
+  plotly: "{static_url("plotly.min.js")}", job: window.studioJob || null}}));
+  // 'job_open' 'compare' 'show_adapter' 'go_train'"""
+
+# The open run is shown at once, without a way over the server; a tab that is not there yet finds the number later.
+_TELL = """job => { window.studioJob = Number(job) || null;
+  window.dispatchEvent(new CustomEvent('studio:job', {detail: job})) }"""
+
+Answer = dict[str, Any]
+
+
+def build(studio: Studio, shell: Shell) -> None:
+    """Fill the tab; it stands in its gr.Tab."""
+    view = html(
+        html_template="<div></div>",
+        js_on_load=_START,
+        server_functions=[answered(fn) for fn in questions(studio)],
+        elem_id="runs",
+    )
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+
+    def to_train() -> gr.Tabs:
+        return shell.go("train")
+
+    def to_library(event: gr.EventData) -> tuple[gr.Tabs, str]:
+        return shell.go("library"), number_of(event, "adapter")
+
+    def to_compare(event: gr.EventData) -> tuple[gr.Tabs, str]:
+        return shell.go("compare"), number_of(event, "adapter")
+
+    shell.job.change(None, [shell.job], None, js=_TELL, show_progress="hidden")
+    view.job_open(_opened, None, shell.job, **quiet)
+    view.go_train(to_train, None, shell.tabs, **quiet)
+    view.show_adapter(to_library, None, [shell.tabs, shell.adapter], **quiet)
+    view.compare(to_compare, None, [shell.tabs, shell.contestants], **quiet)
+
+
+def _opened(event: gr.EventData) -> str:
+    return number_of(event, "id")
+
+
+def number_of(event: gr.EventData, name: str) -> str:
+    """A number that came with an event, as text for a hidden field; nothing where it is none."""
+    data = event._data if isinstance(event._data, dict) else {}
+    value = data.get(name)
+    return str(value) if isinstance(value, int) and 0 < value < 2**53 else ""
+
+
+def questions(studio: Studio) -> list[Callable[[object], Answer]]:
+    """What the page may ask. Each takes one JSON object, of which nothing is believed, and answers with one."""
+    store = studio.store
+
+    def runs_state(question: object) -> Answer:
+        """The list if it changed, the open run, and what is new of its curve."""
+        asked = question if isinstance(question, dict) else {}
+        changed = store.changed()
+        revision = max((changed.get(topic, 0) for topic in TOPICS), default=0)
+        jobs = store.jobs(limit=LISTED)
+        job = _chosen(jobs, store.job(_id(asked)) if asked.get("job") is not None else None)
+        listed = asked.get("listed")
+        fresh = not isinstance(listed, int) or revision > listed
+        return {
+            "revision": revision,
+            "rows": run_facts.rows(jobs, store.waiting()) if fresh else None,
+            "open": run_facts.opened(job) if job else None,
+            "curve": _curve(job, asked) if job else None,
+        }
+
+    def _curve(job: Job, asked: dict[str, Any]) -> dict[str, object]:
+        known, after = asked.get("series"), asked.get("after")
+        return live_chart.curve(
+            store, job, known if isinstance(known, str) else "", after if isinstance(after, int) else -1
+        )
+
+    def stop_run(question: object) -> Answer:
+        """End a job: keep the adapter so far, or cancel it."""
+        asked = question if isinstance(question, dict) else {}
+        how = asked.get("how")
+        if how not in ("keep", "cancel"):
+            raise ValueError(f"A job ends with keep or cancel, not {how!r}.")
+        actions.stop_job(store, _id(asked), how)
+        return {}
+
+    def train_again(question: object) -> Answer:
+        """Queue the same settings again; asking twice with one key queues once."""
+        asked = question if isinstance(question, dict) else {}
+        job, key = store.job(_id(asked)), asked.get("key")
+        if job.base_model_id is None or job.data_set_id is None:
+            raise actions.ActionError(f"{job.name} did not train, so there is nothing to train again.")
+        again = actions.start_run(
+            store,
+            base_model_id=job.base_model_id,
+            data_set_id=job.data_set_id,
+            values=job.settings,
+            name=job.name,
+            key=f"again-{key[:64]}" if isinstance(key, str) and key else None,
+        )
+        return {"open": again.id}
+
+    def fetch_again(question: object) -> Answer:
+        """Try a fetch that failed once more."""
+        job = store.job(_id(question if isinstance(question, dict) else {}))
+        if job.settings.get("source") == "folder":
+            again = actions.add_model_folder(store, Path(str(job.settings.get("path"))), job.name)
+            return {"open": again.id}
+        starter = actions.fetch_starter(store)
+        return {"open": starter.id} if starter else {}
+
+    return [runs_state, stop_run, train_again, fetch_again]
+
+
+def answered(fn: Callable[[object], Answer]) -> Callable[[object], Answer]:
+    """The edge around a question of the page: what goes wrong is answered as a sentence, and the log has the rest."""
+
+    @functools.wraps(fn)
+    def edge(question: object) -> Answer:
+        try:
+            return fn(question)
+        except Exception as error:
+            log.info("%s was not answered", fn.__name__, exc_info=True)
+            return {"problem": " ".join(problems_of(error))}
+
+    return edge
+
+
+def _chosen(jobs: Sequence[Job], asked: Job | None) -> Job | None:
+    """The job to show when none is asked for: the run under way, else the newest run, else whatever there is."""
+    trained = [job for job in jobs if job.kind == "train"]
+    under_way = [job for job in trained if job.state in LIVE]
+    return asked or next(iter([*under_way, *trained, *jobs]), None)
+
+
+def _id(asked: dict[str, Any]) -> int:
+    number = asked.get("job")
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 2**53:
+        raise ValueError(f"A job has a number, not {number!r}.")
+    return number

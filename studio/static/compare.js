@@ -1,0 +1,60 @@
+// The answers side by side: one grid whose rows line up, filled as the texts grow. Keeps its nodes, so a text can be
+// selected while another still streams. All that is shown is written as text.
+
+import { h, keyed, say, show } from "./dom.js";
+
+export function mountAnswers({ element, trigger, watch, props }) {
+  const advice = h("p");
+  const example = h("button", { type: "button", class: "link example", onclick: () => trigger("example", {}) });
+  const empty = h("div", { class: "empty-place" }, h("h2", {}, "Ask all of them the same thing"), advice, example);
+  const grid = h("div", { class: "answers" });
+  const status = h("p", { class: "status answers-status", role: "status" });
+  const card = h("section", { class: "card answers-card", hidden: true }, h("h2", { class: "for-readers" }, "Answers"), grid);
+  element.replaceChildren(empty, card, status);
+
+  function draw() {
+    const shown = props.value;
+    if (!shown || !Array.isArray(shown.columns)) return;
+    const busy = shown.state === "waiting" || shown.state === "streaming";
+    show(empty, shown.columns.length === 0);
+    show(card, shown.columns.length > 0);
+    if (shown.columns.length === 0) drawEmpty(shown);
+    grid.style.setProperty("--columns", shown.columns.length);
+    grid.dataset.state = shown.state;
+    grid.setAttribute("aria-busy", busy);
+    keyed(grid, shown.columns, makeColumn, (node, column) => updateColumn(node, column, shown.state));
+    say(status, shown.status ?? "");
+  }
+
+  function drawEmpty(shown) {
+    say(advice, shown.advice || "Type a prompt and press Answer. Same seed, same sampling, one base in memory.");
+    say(example, shown.example ? `For example: ${shown.example}` : "");
+    show(example, Boolean(shown.example));
+  }
+
+  watch("value", draw);
+  draw();
+}
+
+function makeColumn() {
+  const waiting = h("span", { class: "waiting-text", "aria-hidden": "true" }, [92, 80, 55].map((width) => h("i", { style: `width: ${width}%` })));
+  return h("article", { class: "answer", "aria-live": "off" },
+    h("div", { class: "answer-head" }, h("span", { class: "swatch", "aria-hidden": "true" }), h("h3", {}), h("span", { class: "fact" })),
+    h("div", { class: "answer-text" }, waiting, h("p", {})),
+    h("p", { class: "proof" }, h("span", {}), h("span", {})));
+}
+
+function updateColumn(node, column, state) {
+  const [head, text, proof] = node.children;
+  const [, name, fact] = head.children;
+  const [waiting, said] = text.children;
+  const [what, how] = proof.children;
+  say(name, column.name);
+  say(fact, column.fact);
+  say(said, column.text || (state === "complete" ? "(nothing: the answer ended at once)" : ""));
+  said.classList.toggle("nothing", !column.text);
+  show(waiting, !column.text && (state === "waiting" || state === "streaming"));
+  say(what, column.what);
+  what.title = column.whole;
+  say(how, column.how);
+}

@@ -1,0 +1,303 @@
+// The loss chart of a run, and the four small ones under it. Fed with columns of numbers, first many, then only new ones;
+// keeps what the reader did (zoom, axis, scale) through every update. Knows nothing about jobs, servers or Gradio.
+
+import { digits, gigabytes, rate, say, show, whole } from "./dom.js";
+
+const SIGMA = 0.012; // of the steps so far: wide enough to calm the noise, narrow enough to keep the start honest
+const LABEL_GAP = 16; // px between the two words at the curve's end
+const SMALL_POINTS = 100;
+const HEIGHT = 300;
+const MARGIN = { l: 40, r: 104, t: 12, b: 34 };
+const SMALL = [
+  ["learning_rate", rate],
+  ["gradient_norm", digits],
+  ["tokens_per_second", whole],
+  ["memory_bytes", gigabytes],
+];
+
+let library; // Plotly is 4.8 MB: fetched once, when the first chart is seen
+
+function plotly(url) {
+  library ??= new Promise((done, failed) => {
+    const script = document.createElement("script");
+    script.src = url;
+    script.onload = () => done(window.Plotly);
+    script.onerror = () => {
+      library = undefined;
+      script.remove();
+      failed(new Error("The chart could not be loaded."));
+    };
+    document.head.append(script);
+  });
+  return library;
+}
+
+/** Two-sided Gaussian over steps, renormalised at the ends. A running average would lag behind the start. */
+export function smooth(steps, values, weights, sigma) {
+  const result = new Array(values.length).fill(null);
+  let from = 0;
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] == null) continue;
+    while (steps[i] - steps[from] > 3 * sigma) from++;
+    let sum = 0;
+    let total = 0;
+    for (let j = from; j < values.length && steps[j] - steps[i] <= 3 * sigma; j++) {
+      if (values[j] == null) continue;
+      const weight = weights[j] * Math.exp(-0.5 * ((steps[j] - steps[i]) / sigma) ** 2);
+      sum += weight * values[j];
+      total += weight;
+    }
+    result[i] = total > 0 ? sum / total : values[i];
+  }
+  return result;
+}
+
+export class LiveChart {
+  /** `parts`: elements {plot, reset, small: {learning_rate: {line, value, box}, ...}}; `url`: where Plotly is. */
+  constructor(parts, url) {
+    this.parts = parts;
+    this.url = url;
+    this.axis = "step";
+    this.scale = "linear";
+    this.turn = 0; // raised when the zoom is to be forgotten
+    this.drawn = false;
+    this.clear("", 0);
+    parts.reset.addEventListener("click", () => this.whole());
+    this.colours = new MutationObserver(() => this.draw());
+    this.colours.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+    this.size = new ResizeObserver(() => this.draw());
+    this.size.observe(parts.plot);
+  }
+
+  /** Forget the curve and take another one: `series` names it, `steps` is its planned end (0 while unknown). */
+  clear(series, steps) {
+    this.series = series;
+    this.steps = steps;
+    this.columns = {};
+    this.best = null;
+    show(this.parts.reset, false);
+  }
+
+  get length() {
+    return this.columns.step?.length ?? 0;
+  }
+
+  get last() {
+    return this.length ? this.columns.step[this.length - 1] : -1;
+  }
+
+  add(columns) {
+    for (const [name, values] of Object.entries(columns)) (this.columns[name] ??= []).push(...values);
+  }
+
+  choose(what, value) {
+    this[what] = value;
+    this.whole();
+  }
+
+  whole() {
+    this.turn += 1;
+    show(this.parts.reset, false);
+    this.draw();
+  }
+
+  /** Draw what is known. Calls during a drawing are put together into one more. */
+  async draw() {
+    if (this.busy) return void (this.again = true);
+    this.busy = true;
+    try {
+      const Plotly = await plotly(this.url);
+      if (this.parts.plot.isConnected && this.parts.plot.clientWidth > 0) await this.paint(Plotly);
+    } catch (error) {
+      if (!this.drawn) say(this.parts.plot, `${error.message} Reload the page to try again.`);
+    } finally {
+      this.busy = false;
+    }
+    if (this.again) {
+      this.again = false;
+      this.draw();
+    }
+  }
+
+  async paint(Plotly) {
+    const plot = this.parts.plot;
+    this.ink = colours(plot);
+    const { traces, layout } = this.figure(plot.clientWidth);
+    const settings = { displayModeBar: false, doubleClick: false, scrollZoom: false };
+    if (!this.drawn) plot.replaceChildren();
+    await Plotly.react(plot, traces, layout, settings);
+    if (!this.drawn) {
+      plot.on("plotly_doubleclick", () => this.whole());
+      plot.on("plotly_relayout", (change) => show(this.parts.reset, "xaxis.range[0]" in change || "yaxis.range[0]" in change || !this.parts.reset.hidden));
+      this.drawn = true;
+    }
+    for (const [name, format] of SMALL) this.paintSmall(name, format);
+  }
+
+  // --- the large chart ---
+
+  along() {
+    const { step = [], tokens = [], seconds = [] } = this.columns;
+    if (this.axis === "tokens") return tokens;
+    return this.axis === "time" ? seconds.map((value) => value / this.unit().seconds) : step;
+  }
+
+  unit() {
+    const end = this.end("seconds");
+    if (end > 5400) return { seconds: 3600, word: "hours" };
+    return end > 180 ? { seconds: 60, word: "minutes" } : { seconds: 1, word: "seconds" };
+  }
+
+  /** Where the planned end of the run lies on a column: known for steps, worked out from the pace for the others. */
+  end(name) {
+    const values = this.columns[name] ?? [];
+    const at = values.findLast((value) => value != null) ?? 0;
+    if (name === "step") return Math.max(this.steps, at, 1);
+    return this.last > 0 ? Math.max(at, (at / this.last) * this.steps) : 1;
+  }
+
+  right() {
+    if (this.axis === "tokens") return this.end("tokens");
+    return this.axis === "time" ? this.end("seconds") / this.unit().seconds : this.end("step");
+  }
+
+  title() {
+    if (!this.steps) return this.axis === "time" ? this.unit().word : this.axis;
+    return { step: `step of ${this.steps.toLocaleString("en-US")}`, tokens: "tokens", time: this.unit().word }[this.axis];
+  }
+
+  figure(width) {
+    const { step = [], loss = [], mean = [], weight = [], validation_loss: validation = [] } = this.columns;
+    const x = this.along();
+    const counted = weight.reduce((sum, value) => sum + value, 0);
+    const calm = smooth(step, mean, weight, Math.max(1.5, SIGMA * counted));
+    const range = this.range(loss, validation);
+    const seen = { x, calm, loss, validation, range };
+    return { traces: this.traces(seen), layout: this.layout(seen, width) };
+  }
+
+  range(loss, validation) {
+    const values = [...loss, ...validation].filter((value) => value != null && (this.scale === "linear" || value > 0));
+    if (!values.length) return this.scale === "log" ? [-1, 1] : [0, 4];
+    let low = Infinity;
+    let high = -Infinity;
+    for (const value of values) {
+      const at = this.scale === "log" ? Math.log10(value) : value;
+      low = Math.min(low, at);
+      high = Math.max(high, at);
+    }
+    const room = Math.max((high - low) * 0.08, 0.02);
+    return [this.scale === "log" ? low - room : Math.max(0, low - room), high + room];
+  }
+
+  traces({ x, calm, loss, validation }) {
+    const { s1, s2, surface } = this.ink;
+    const points = validation.map((value, i) => [x[i], value]).filter(([, value]) => value != null);
+    const best = points.reduce((least, point) => (least == null || point[1] < least[1] ? point : least), null);
+    const newest = points.at(-1);
+    const fills = points.map((point) => (point === best ? s2 : surface));
+    const words = points.map((point) => (point === best && point !== newest ? "best" : ""));
+    const pick = (values) => {
+      const kept = x.map((at, i) => [at, values[i]]).filter(([at, value]) => at != null && value != null);
+      return { x: kept.map(([at]) => at), y: kept.map(([, value]) => value) };
+    };
+    return [
+      { ...pick(loss), mode: "lines", line: { color: s1, width: 1 }, opacity: 0.3, hoverinfo: "skip" },
+      { ...pick(calm), name: "training", mode: "lines", line: { color: s1, width: 2 }, hovertemplate: "%{y:.3f}" },
+      {
+        x: points.map(([at]) => at), y: points.map(([, value]) => value), name: "validation", mode: "lines+markers+text",
+        line: { color: s2, width: 2 }, marker: { size: 7, color: fills, line: { color: s2, width: 2 } },
+        text: words, textposition: "top center", textfont: { color: s2, size: 12 }, cliponaxis: false,
+        hovertemplate: "%{y:.3f}",
+      },
+    ];
+  }
+
+  layout(seen, width) {
+    const { ink2, ink3, line, line2, surface } = this.ink;
+    const empty = this.length === 0;
+    const font = { family: "Inter, system-ui, sans-serif", size: 12, color: ink3 };
+    const right = this.right();
+    return {
+      width, height: HEIGHT, margin: MARGIN, font, showlegend: false, separators: ".,",
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      hovermode: "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+      hoverlabel: { bgcolor: surface, bordercolor: line2, font: { ...font, color: ink2 } },
+      uirevision: `${this.series}|${this.axis}|${this.scale}|${this.turn}`,
+      xaxis: {
+        range: [0, right], showgrid: false, zeroline: false, ticks: "outside", ticklen: 4, nticks: width < 520 ? 5 : 9,
+        tickcolor: line2, linecolor: line2, showline: true, separatethousands: true, hoverformat: this.axis === "time" ? ".1f" : ",d",
+      },
+      yaxis: {
+        range: seen.range, type: this.scale, nticks: 5, gridcolor: line, zeroline: false, showticklabels: !empty,
+        tickformat: this.scale === "log" ? ".2~f" : decimals(seen.range), ...(this.scale === "log" ? { dtick: "D2" } : {}),
+      },
+      annotations: [this.axisWord(width), ...this.endLabels(seen)],
+    };
+  }
+
+  axisWord(width) {
+    return {
+      text: this.title(), showarrow: false, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "left", yanchor: "middle",
+      xshift: 10, yshift: 0, font: { color: this.ink.ink3, size: width < 520 ? 11 : 12 },
+    };
+  }
+
+  /** `training 1.09` and `validation 1.22` where the curve ends, kept apart where they would lie on each other. */
+  endLabels({ x, calm, validation, range }) {
+    const lastOf = (values) => values.findLastIndex((value) => value != null);
+    const labels = [["training", calm, this.ink.s1], ["validation", validation, this.ink.s2]]
+      .map(([name, values, colour]) => ({ name, colour, at: lastOf(values), value: values[lastOf(values)] }))
+      .filter((label) => label.at >= 0);
+    const end = Math.max(...labels.map((label) => x[label.at]));
+    const pixels = (HEIGHT - MARGIN.t - MARGIN.b) / (range[1] - range[0]);
+    const place = (value) => (this.scale === "log" ? Math.log10(value) : value);
+    const gap = labels.length === 2 ? (place(labels[1].value) - place(labels[0].value)) * pixels : LABEL_GAP;
+    const push = Math.max(0, (LABEL_GAP - Math.abs(gap)) / 2) * (gap < 0 ? -1 : 1);
+    return labels.map((label, i) => ({
+      text: `${label.name} ${digits(label.value)}`, showarrow: false, x: end, y: place(label.value), xanchor: "left",
+      xshift: 8, yshift: i === 0 ? -push : push, font: { color: label.colour, size: 12 },
+    }));
+  }
+
+  // --- the small charts ---
+
+  paintSmall(name, format) {
+    const { box, line, value } = this.parts.small[name];
+    const values = this.columns[name] ?? [];
+    const last = values.findLast((one) => one != null);
+    show(box, name !== "memory_bytes" || last != null || this.length === 0);
+    say(value, format(last));
+    line.setAttribute("points", points(this.columns.step ?? [], values, this.end("step")));
+  }
+}
+
+/** An SVG polyline's points in a 240 by 44 box: x along the whole run, y from 0 (or the least value) to the greatest. */
+function points(steps, values, end) {
+  const shown = averaged(steps, values);
+  if (shown.length === 0) return "";
+  const high = Math.max(...shown.map(([, value]) => value));
+  const low = Math.min(0, ...shown.map(([, value]) => value));
+  const scale = high > low ? 40 / (high - low) : 0;
+  return shown.map(([step, value]) => `${((step / end) * 240).toFixed(1)},${(42 - (value - low) * scale).toFixed(1)}`).join(" ");
+}
+
+/** At most SMALL_POINTS means of neighbours as [step, value]: a line 240 px wide has no room for more. */
+function averaged(steps, values) {
+  const known = steps.map((step, i) => [step, values[i]]).filter(([, value]) => value != null);
+  const size = Math.ceil(known.length / SMALL_POINTS);
+  const groups = Array.from({ length: Math.ceil(known.length / (size || 1)) }, (_, i) => known.slice(i * size, (i + 1) * size));
+  return groups.map((group) => [group.at(-1)[0], group.reduce((sum, [, value]) => sum + value, 0) / group.length]);
+}
+
+/** As many decimals as the lines of the grid need to differ. */
+function decimals([low, high]) {
+  const span = high - low;
+  return span > 0.8 ? ".1f" : span > 0.08 ? ".2f" : ".3f";
+}
+
+function colours(node) {
+  const style = getComputedStyle(node);
+  const names = { s1: "--s1", s2: "--s2", surface: "--surface", line: "--line", line2: "--line-2", ink2: "--ink-2", ink3: "--ink-3" };
+  return Object.fromEntries(Object.entries(names).map(([key, name]) => [key, style.getPropertyValue(name).trim() || "#777"]));
+}

@@ -1,0 +1,353 @@
+// The Runs tab: the list, the open run, and the pulling of what is new. One short request at a time, about one a second,
+// only while the tab is in sight; nothing is kept on the server, so a reload or a second tab shows the same.
+
+import { clock, h, keyed, say, setPill, show, when } from "./dom.js";
+import { LiveChart } from "./live_chart.js";
+
+const PAUSE = { live: 700, still: 1500 }; // ms between two questions
+const PATIENCE = [1000, 2000, 4000, 8000, 15000]; // ms to wait after a failed one, then longer
+const SURE = 4000; // ms in which a second press on Cancel ends a run for good
+const MOST_POINTS = 4000; // kept here before the thinned curve is asked for again
+const PILLS = { starting: "run", running: "run", finishing: "run", queued: "queued", completed: "ok", failed: "failed", interrupted: "warn" };
+const SMALL = { learning_rate: "Learning rate", gradient_norm: "Gradient norm", tokens_per_second: "Tokens/s", memory_bytes: "Memory" };
+
+export function mount(host) {
+  new Runs(host).start();
+}
+
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+class Runs {
+  constructor({ element, server, trigger, plotly, job }) {
+    Object.assign(this, { element, server, trigger });
+    this.job = job; // the id of the open run; null: the one under way, or the newest
+    this.chosen = job != null; // by a person, not by us
+    this.listed = -1; // the revision the list was drawn at
+    this.failures = 0;
+    this.build(plotly);
+  }
+
+  start() {
+    const wake = () => this.pull();
+    const open = (event) => this.open(Number(event.detail) || null, false);
+    window.addEventListener("studio:job", open);
+    window.addEventListener("studio:changed", wake);
+    document.addEventListener("visibilitychange", wake);
+    this.stop = () => {
+      window.removeEventListener("studio:job", open);
+      window.removeEventListener("studio:changed", wake);
+      document.removeEventListener("visibilitychange", wake);
+    };
+    new IntersectionObserver(([seen]) => this.cameBack(seen.isIntersecting)).observe(this.element);
+    this.pull();
+  }
+
+  /** A run nobody chose is chosen anew whenever the tab comes back in sight, and stays while it is looked at. */
+  cameBack(inSight) {
+    if (inSight && !this.chosen) this.job = null;
+    if (inSight) this.pull();
+  }
+
+  // --- asking ---
+
+  inSight() {
+    return document.visibilityState === "visible" && this.element.offsetParent !== null;
+  }
+
+  async pull() {
+    if (!this.element.isConnected) return this.stop();
+    if (this.asking || !this.inSight() || Date.now() < (this.notBefore ?? 0)) return this.later();
+    this.asking = true;
+    const asked = this.job;
+    try {
+      const answer = await this.server.runs_state(this.question());
+      if (!answer || answer.problem) throw new Error(answer?.problem ?? "");
+      if (asked === this.job) this.take(answer);
+      this.failures = 0;
+      this.heard = new Date();
+      show(this.parts.stale, false);
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      this.asking = false;
+      this.later();
+    }
+  }
+
+  question() {
+    const full = this.chart.length > MOST_POINTS;
+    return { job: this.job, listed: this.listed, series: full ? "" : this.chart.series, after: this.chart.last };
+  }
+
+  later() {
+    clearTimeout(this.timer);
+    const pause = this.failures ? PATIENCE[Math.min(this.failures, PATIENCE.length) - 1] : this.live ? PAUSE.live : PAUSE.still;
+    this.timer = setTimeout(() => this.pull(), pause);
+  }
+
+  failed(error) {
+    this.failures += 1;
+    this.notBefore = Date.now() + PATIENCE[Math.min(this.failures, PATIENCE.length) - 1] - 50;
+    const since = this.heard ? `Stale since ${clock(this.heard, true)}: ` : "";
+    const reason = error.message && !/fetch|network|json/i.test(error.message) ? error.message : "the studio does not answer.";
+    say(this.parts.stale, `${since}${since ? reason : reason[0].toUpperCase() + reason.slice(1)} Trying again.`);
+    show(this.parts.stale, true);
+  }
+
+  // --- showing ---
+
+  take({ revision, rows, open, curve }) {
+    if (rows) {
+      this.listed = revision;
+      this.showRows(rows);
+    }
+    this.live = Boolean(open?.live || open?.waiting);
+    show(this.parts.empty, !open);
+    show(this.parts.list, Boolean(open));
+    show(this.parts.run, Boolean(open));
+    if (open) this.showRun(open, curve);
+    this.job ??= open?.id ?? null;
+    this.markOpen(open?.id);
+  }
+
+  showRows(rows) {
+    for (const group of ["Now", "Queue", "Done"]) {
+      const { box, list } = this.parts.groups[group];
+      const own = rows.filter((row) => row.group === group);
+      show(box, own.length > 0);
+      keyed(list, own, (row) => this.makeRow(row), updateRow);
+    }
+    const done = rows.filter((row) => row.group === "Done").length;
+    say(this.parts.more, `Show ${done} done`);
+  }
+
+  makeRow({ key }) {
+    const name = h("span", { class: "run-name" });
+    const row = h("button", { type: "button", class: "run-row", onclick: () => this.open(Number(key), true) },
+      name, h("span", { class: "pill" }), h("span", { class: "run-fact" }), h("span", { class: "run-time" }));
+    return h("li", {}, row);
+  }
+
+  markOpen(id) {
+    this.element.querySelectorAll(".runs-list li").forEach((row) => {
+      const open = row.dataset.key === String(id);
+      row.firstChild.classList.toggle("open", open);
+      if (open) row.firstChild.setAttribute("aria-current", "true");
+      else row.firstChild.removeAttribute("aria-current");
+    });
+  }
+
+  showRun(open, curve) {
+    const { parts } = this;
+    if (this.shown !== open.id) this.forget(open.id);
+    this.run = open;
+    say(parts.name, open.name);
+    setPill(parts.pill, PILLS[open.state] ?? "done", open.word);
+    say(parts.sentence, open.sentence);
+    say(parts.about, open.about);
+    this.showProgress(open);
+    keyed(parts.figures, open.figures, makeFigure, updateFigure);
+    this.showButtons(open);
+    show(parts.curve, open.train && (open.state !== "queued" || this.chart.length > 0) );
+    if (open.train) this.showCurve(open, curve);
+  }
+
+  forget(id) {
+    this.shown = id;
+    this.sure(false);
+    say(this.parts.told, "");
+  }
+
+  showProgress({ share, live, name }) {
+    const { progress } = this.parts;
+    show(progress, share != null && live);
+    const percent = Math.round((share ?? 0) * 100);
+    progress.firstChild.style.width = `${(share ?? 0) * 100}%`;
+    progress.setAttribute("aria-valuenow", percent);
+    progress.setAttribute("aria-label", `Progress of ${name}`);
+  }
+
+  showButtons({ live, waiting, stopping, train, adapter, again, state }) {
+    const { buttons } = this.parts;
+    show(buttons.keep, live && train && !stopping);
+    show(buttons.cancel, waiting || (live && !stopping));
+    show(buttons.compare, adapter != null);
+    show(buttons.library, adapter != null);
+    show(buttons.again, again && train);
+    show(buttons.retry, again && !train && state !== "completed");
+    say(buttons.again, state === "failed" || state === "cancelled" ? "Try again" : "Train again");
+  }
+
+  showCurve(open, curve) {
+    const { chart, parts } = this;
+    const fresh = curve.reset || chart.series !== curve.series;
+    if (fresh) chart.clear(curve.series, open.steps);
+    const steps = chart.steps;
+    chart.steps = open.steps;
+    chart.add(curve.columns);
+    parts.plot.setAttribute("aria-label", `Loss of ${open.name}. ${open.sentence}`);
+    parts.csv.href = `/download/metrics/${open.id}.csv`;
+    if (fresh || curve.columns.step.length || steps !== open.steps) chart.draw();
+  }
+
+  // --- doing ---
+
+  open(id, told) {
+    this.chosen = id != null;
+    if (id !== this.job || this.shown !== id) {
+      this.job = id;
+      this.notBefore = 0;
+      if (id != null) this.markOpen(id);
+      this.pull();
+    }
+    if (told) this.trigger("job_open", { id });
+  }
+
+  sure(asked) {
+    clearTimeout(this.unsure);
+    this.asked = asked;
+    say(this.parts.buttons.cancel, asked ? "Discard this run?" : "Cancel");
+    if (asked) this.unsure = setTimeout(() => this.sure(false), SURE);
+  }
+
+  cancel() {
+    // What runs may be hours of work: the same button asks once more, in place. What only waits can simply go.
+    if (this.run.live && !this.asked) return this.sure(true);
+    this.sure(false);
+    this.ask("stop_run", { job: this.run.id, how: "cancel" });
+  }
+
+  async ask(name, question) {
+    const { told } = this.parts;
+    try {
+      const answer = await this.server[name](question);
+      say(told, answer?.problem ?? "");
+      if (answer?.open) this.open(answer.open, true);
+    } catch {
+      say(told, "The studio does not answer. Try again.");
+    }
+    this.pull();
+  }
+
+  // --- building ---
+
+  build(plotly) {
+    const parts = (this.parts = {});
+    parts.buttons = this.makeButtons();
+    parts.list = this.makeList();
+    parts.empty = this.makeEmpty();
+    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), this.makeCurve());
+    parts.stale = h("p", { class: "stale", role: "status", hidden: true });
+    this.element.replaceChildren(h("div", { class: "runs" }, parts.list, h("div", {}, parts.stale, parts.empty, parts.run)));
+    this.chart = new LiveChart(parts, plotly);
+    this.element.querySelectorAll(".seg").forEach((seg) => this.bindChoice(seg));
+  }
+
+  makeButtons() {
+    const button = (label, kind, act) => h("button", { type: "button", class: `small ${kind}`, hidden: true, onclick: act }, label);
+    const hand = (name) => () => this.trigger(name, { adapter: this.run.adapter });
+    return {
+      compare: button("Compare with the base", "main", hand("compare")),
+      library: button("Show in library", "", hand("show_adapter")),
+      again: button("Train again", "", () => this.ask("train_again", { job: this.run.id, key: crypto.randomUUID?.() ?? String(Math.random()) })),
+      retry: button("Retry", "main", () => this.ask("fetch_again", { job: this.run.id })),
+      keep: button("Stop and keep", "", () => this.ask("stop_run", { job: this.run.id, how: "keep" })),
+      cancel: button("Cancel", "", () => this.cancel()),
+    };
+  }
+
+  makeList() {
+    const groups = (this.parts.groups = {});
+    const boxes = ["Now", "Queue", "Done"].map((group) => {
+      const list = h("ul", { class: "run-rows" });
+      const box = h("section", { class: `run-group ${group.toLowerCase()}`, hidden: true }, h("h3", {}, group), list);
+      groups[group] = { box, list };
+      return box;
+    });
+    const more = (this.parts.more = h("button", { type: "button", class: "small more", "aria-expanded": "false" }, ""));
+    more.addEventListener("click", () => {
+      more.setAttribute("aria-expanded", "true");
+      this.parts.list.classList.add("all");
+    });
+    boxes[2].before(more);
+    return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), boxes[0], boxes[1], more, boxes[2]);
+  }
+
+  makeEmpty() {
+    return h("div", { class: "empty-place", hidden: true }, h("h2", {}, "No runs yet"),
+      h("p", {}, "Pick a base and data under Train and press Start. The curve appears here from the first step."),
+      h("button", { type: "button", class: "small main", onclick: () => this.trigger("go_train", {}) }, "Go to Train"));
+  }
+
+  makeHead() {
+    const { parts } = this;
+    parts.name = h("h2", { class: "open-name" });
+    parts.pill = h("span", { class: "pill" });
+    parts.sentence = h("p", { class: "sentence" });
+    parts.about = h("p", { class: "about" });
+    parts.told = h("p", { class: "problems", role: "alert" });
+    parts.progress = h("div", { class: "progress", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 }, h("span"));
+    parts.figures = h("dl", { class: "figures" });
+    const buttons = h("div", { class: "buttons" }, Object.values(parts.buttons));
+    return h("section", { class: "card head-card" },
+      h("div", { class: "open-head" }, h("div", { class: "open-title" }, parts.name, parts.pill), buttons),
+      parts.sentence, parts.progress, parts.figures, parts.about, parts.told);
+  }
+
+  makeCurve() {
+    const { parts } = this;
+    parts.plot = h("div", { class: "plot", role: "img" });
+    parts.reset = h("button", { type: "button", class: "small", hidden: true }, "Whole run");
+    parts.csv = h("a", { class: "quiet-link", download: true }, "CSV");
+    const tools = h("div", { class: "chart-tools" }, parts.reset, choice("Along", "axis", ["Step", "Tokens", "Time"]), choice("Scale", "scale", ["Linear", "Log"]), parts.csv);
+    parts.small = {};
+    const small = h("div", { class: "small-charts" }, Object.entries(SMALL).map(([name, label]) => this.makeSmall(name, label)));
+    parts.curve = h("section", { class: "card curve-card" }, h("div", { class: "card-head" }, h("h2", {}, "Loss"), tools), parts.plot, small);
+    return parts.curve;
+  }
+
+  makeSmall(name, label) {
+    const line = svg("polyline", { fill: "none", "vector-effect": "non-scaling-stroke" });
+    const value = h("span", { class: "small-value" }, "–");
+    const box = h("div", { class: "small-chart" }, h("div", { class: "small-head" }, h("span", {}, label), value),
+      svg("svg", { viewBox: "0 0 240 44", preserveAspectRatio: "none", "aria-hidden": "true" }, line));
+    this.parts.small[name] = { box, line, value };
+    return box;
+  }
+
+  bindChoice(seg) {
+    seg.addEventListener("change", (event) => this.chart.choose(seg.dataset.what, event.target.value));
+  }
+}
+
+function choice(label, what, words) {
+  const options = words.map((word, i) =>
+    h("label", {}, h("input", { type: "radio", name: `chart-${what}`, value: word.toLowerCase(), checked: i === 0 }), h("span", {}, word)));
+  return h("div", { class: "seg", "data-what": what }, h("div", { class: "wrap", role: "radiogroup", "aria-label": label }, options));
+}
+
+function updateRow(node, row) {
+  const [name, pill, fact, time] = node.firstChild.children;
+  say(name, row.name);
+  name.title = row.name;
+  setPill(pill, PILLS[row.state] ?? "done", row.word);
+  say(fact, row.fact);
+  fact.title = row.fact;
+  say(time, row.time || when(row.at));
+}
+
+function makeFigure() {
+  return h("div", { class: "figure" }, h("dt", { class: "what" }), h("dd", { class: "value" }, h("span"), h("span", { class: "unit" })));
+}
+
+function updateFigure(node, figure) {
+  const [value, unit] = node.lastChild.children;
+  say(node.firstChild, figure.key);
+  say(value, figure.value);
+  say(unit, figure.unit ? ` ${figure.unit}` : "");
+}
