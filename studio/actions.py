@@ -243,9 +243,6 @@ def _misfits(base: BaseModel, values: Mapping[str, object]) -> list[str]:
         if unknown or not targets:
             given = ", ".join(unknown) or "empty"
             problems.append(f"Target modules: {given}. {base.name} has {', '.join(names)}.")
-    length, most = values.get("length"), base.facts.get("max_length")
-    if isinstance(length, int) and isinstance(most, int) and length > most:
-        problems.append(f"Length is {length}, but {base.name} reads at most {most} tokens.")
     return problems
 
 

@@ -1,0 +1,73 @@
+"""The edge of the command line: the one place where every exception of a command ends, as a sentence and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 asked for with values that cannot be. The traceback goes to the log, never to the
+terminal. Knows nothing about the commands themselves.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from adapters_store.errors import NotFound, StoreError
+from engine.data.check import DataError
+from engine.settings import SettingsError
+from jobs.ask import AnswererError
+from studio.actions import ActionError
+from studio.terminal import say
+
+log = logging.getLogger(__name__)
+
+FAILED, BAD_VALUES, LET_GO = 1, 2, 130  # the last is what shells say of Ctrl-C
+
+
+class UsageError(ValueError):
+    """What was asked for names something there is not, or goes together with nothing."""
+
+
+class CommandFailed(Exception):
+    """The work was done as asked and did not succeed. The message says why."""
+
+
+_ASKED_WRONG = (SettingsError, DataError, NotFound, UsageError)
+_WENT_WRONG = (StoreError, ActionError, AnswererError, CommandFailed)
+
+
+def at_the_edge(command: Callable[[], None]) -> int:
+    """Do `command`; return the exit code, after saying on stderr what went wrong."""
+    try:
+        command()
+    except _ASKED_WRONG as error:
+        _tell(error)
+        return BAD_VALUES
+    except _WENT_WRONG as error:
+        _tell(error)
+        return FAILED
+    except KeyboardInterrupt:
+        return LET_GO
+    except Exception as error:
+        log.exception("the command failed")
+        say(f"That did not work ({type(error).__name__}: {error}). {_where_the_log_is()}")
+        return FAILED
+    return 0
+
+
+def log_to(file: Path) -> None:
+    """Send what is logged to `file`, and only there."""
+    form = "%(asctime)s %(name)s %(levelname)s %(message)s"
+    logging.basicConfig(filename=file, level=logging.INFO, format=form, force=True)
+    for chatty in ("httpx", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _tell(error: Exception) -> None:
+    problems: list[str] = getattr(error, "problems", None) or [str(error)]
+    for problem in problems:
+        say(problem)
+    more = getattr(error, "total", 0) - len(problems)
+    if more > 0:
+        say(f"And {more:,} more.")
+
+
+def _where_the_log_is() -> str:
+    files = [h.baseFilename for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
+    return f"The log says more: {files[0]}" if files else ""

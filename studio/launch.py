@@ -1,0 +1,223 @@
+"""Start the page: one for each data folder, on a loopback address, and say where it is.
+
+Owns the lock `page.lock`, the file `page.json` (who serves this folder, and where), the port and the browser. Knows
+nothing about what the page shows; closing it leaves the runner and its workers alone.
+"""
+
+import ipaddress
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from filelock import FileLock, Timeout
+
+from adapters_store.store import Store, StoreError
+from adapters_store.tables import Owner
+from jobs import process, runner
+from studio import actions
+from studio.edge import CommandFailed, UsageError, log_to
+from studio.guard import token_of
+from studio.terminal import follow
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 7860
+PORTS_TRIED = 50
+STARTING_SECONDS = 30.0  # how long a page may take from its lock to its address
+GOODBYE_SECONDS = 1  # how long open requests may go on after Ctrl-C
+
+
+def serve(
+    data_dir: Path | None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    browser: bool = True,
+    allowed_hosts: Sequence[str] = (),
+) -> None:
+    """Serve the page until Ctrl-C; where this data folder's page is open already, say and open its address.
+
+    Raises:
+        UsageError: the address is not this machine's own.
+        CommandFailed: no port is free.
+        StoreError: the data folder cannot be used.
+    """
+    check_host(host)
+    store = actions.open_store(data_dir)
+    root = store.files.root
+    lock = FileLock(root / "page.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        store.close()
+        _show_first(root, browser)
+        return
+    try:
+        _serve(store, listen(host, port), port, browser, allowed_hosts)
+    finally:
+        (root / "page.json").unlink(missing_ok=True)
+        lock.release()
+        _goodbye(store)
+        store.close()
+
+
+def check_host(host: str) -> None:
+    """Refuse an address that others on the network could reach. UsageError, with what to do instead."""
+    try:
+        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise UsageError(
+        f"LoRA Studio serves this machine only, and {host} can be reached from others. To use it from another machine, "
+        f"start it without --host and run there: ssh -L {DEFAULT_PORT}:127.0.0.1:{DEFAULT_PORT} you@this-machine"
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on `port`, or on the first free one after it; 0 is any.
+
+    Raises:
+        CommandFailed: none of the ports can be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, min(port + PORTS_TRIED, 65536)):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        if os.name == "posix":  # on Windows this would let two programs share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    raise CommandFailed(f"No port from {port} on is free on {host}. Choose another with --port.")
+
+
+def address(root: Path) -> str | None:
+    """The address of the page that serves the data folder, with the token that opens it; None when none is open."""
+    try:
+        page = json.loads((root / "page.json").read_text("utf-8"))
+        owner = Owner(int(page["pid"]), float(page["started"]), str(page["boot"]))
+        return f"{page['url']}?token={token_of(root / 'token')}" if process.alive(owner) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _show_first(root: Path, browser: bool) -> None:
+    until = time.monotonic() + STARTING_SECONDS
+    while (link := address(root)) is None:
+        if time.monotonic() > until:
+            raise CommandFailed(f"Another page holds {root}, but does not say where it is. End it and start again.")
+        time.sleep(0.1)
+    print(f"LoRA Studio is open already: {link}", flush=True)
+    if browser:
+        webbrowser.open(link)
+
+
+def _serve(store: Store, listener: socket.socket, asked: int, browser: bool, allowed_hosts: Sequence[str]) -> None:
+    root = store.files.root
+    log_to(store.files.log("page"))
+    _settle_in(root)
+    url = _url(listener)
+    _announce(root, url)
+    link = f"{url}?token={token_of(root / 'token')}"
+    # The fetch begins while Gradio is still being imported.
+    threading.Thread(target=_prepare, args=(store,), name="prepare", daemon=True).start()
+
+    def started() -> None:
+        if asked not in (0, listener.getsockname()[1]):
+            print(f"Port {asked} is in use by another program.")
+        print(f"LoRA Studio: {link}\nCtrl-C closes the page; runs go on in the background.", flush=True)
+        if browser:
+            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+        threading.Thread(target=_show_fetch, args=(store,), name="fetch", daemon=True).start()
+
+    _run(root, listener, started, allowed_hosts)
+
+
+def _run(root: Path, listener: socket.socket, started: Callable[[], None], allowed_hosts: Sequence[str]) -> None:
+    import uvicorn
+
+    from studio.server import build_app
+
+    class Server(uvicorn.Server):
+        """uvicorn, which tells when it answers."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            started()
+
+    app = build_app(root, allowed_hosts=allowed_hosts)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GOODBYE_SECONDS
+    )
+    signal.signal(signal.SIGTERM, _leave)
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how one closes the page, not an error
+        Server(config).run(sockets=[listener])
+
+
+def _leave(*_: Any) -> NoReturn:
+    """SIGTERM leaves by the front door, so that page.json goes and the answerer is closed."""
+    raise SystemExit(0)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _announce(root: Path, url: str) -> None:
+    me = process.identify()
+    text = json.dumps({"pid": me.pid, "started": me.started, "boot": me.boot, "url": url})
+    draft = root / "page.json.new"
+    draft.write_text(text, "utf-8")
+    draft.replace(root / "page.json")
+
+
+def _settle_in(root: Path) -> None:
+    """Forget old uploads, and stand in an empty folder: Gradio may hand out files of the working directory."""
+    shutil.rmtree(root / "uploads", ignore_errors=True)
+    empty = root / "empty"
+    shutil.rmtree(empty, ignore_errors=True)
+    empty.mkdir(mode=0o700)
+    os.chdir(empty)
+
+
+def _prepare(store: Store) -> None:
+    """What a fresh data folder needs: the sample sets, the starter model on its way, a runner."""
+    try:
+        actions.import_samples(store)
+        actions.fetch_starter(store)
+        runner.ensure(store.files.root)
+    except (StoreError, OSError) as error:
+        log.exception("preparing the data folder failed")
+        print(f"{error}", file=sys.stderr)
+
+
+def _show_fetch(store: Store) -> None:
+    """The progress of the starter model's fetch, in one line of the terminal."""
+    live = [job for job in store.jobs(kinds=["fetch"], limit=5) if job.state in actions.LIVE]
+    if live:
+        follow(store, live[0].id)
+
+
+def _goodbye(store: Store) -> None:
+    going = store.jobs(kinds=["train"], states=["queued", "starting", "running", "finishing"])
+    names = ", ".join(job.name for job in going[:3])
+    if going:
+        print(f"\nThe page is closed. {names} goes on; see `python -m studio jobs list`.")
+    else:
+        print("\nThe page is closed.")

@@ -1,0 +1,94 @@
+"""Rows of the library as plain dictionaries: what `--json` prints. Times are ISO 8601 in UTC, sizes bytes.
+
+One place, so that a job looks the same in every answer. Knows nothing about how they are printed.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters_store.store import Store
+from adapters_store.tables import Adapter, BaseModel, Job, Metric
+from jobs.progress import job_sentence
+
+Record = dict[str, Any]
+
+
+def when(seconds: float | None) -> str | None:
+    """Seconds since 1970 as `2026-11-22T12:00:00Z`."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def job_record(job: Job) -> Record:
+    """A job and where it stands."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "name": job.name,
+        "state": job.state,
+        "says": job_sentence(job),
+        "why": job.why,
+        "base": job.base_model.name if job.base_model else None,
+        "data": job.data_set.name if job.data_set else None,
+        "settings": job.settings,
+        "progress": job.progress,
+        "adapter_id": job.adapter_id,
+        "created": when(job.created_at),
+        "started": when(job.started_at),
+        "finished": when(job.finished_at),
+    }
+
+
+def metric_record(metric: Metric) -> Record:
+    """What one step measured."""
+    return {
+        "step": metric.step,
+        "loss": metric.loss,
+        "validation_loss": metric.validation_loss,
+        "learning_rate": metric.learning_rate,
+        "gradient_norm": metric.gradient_norm,
+        "tokens": metric.tokens,
+        "tokens_per_second": metric.tokens_per_second,
+        "memory_bytes": metric.memory_bytes,
+        "seconds": metric.seconds,
+    }
+
+
+def adapter_record(adapter: Adapter) -> Record:
+    """An adapter of the library."""
+    return {
+        "id": adapter.id,
+        "name": adapter.name,
+        "base": adapter.base_model.name,
+        "data": adapter.data_set.name if adapter.data_set else None,
+        "job_id": adapter.job_id,
+        "method": adapter.method,
+        "rank": adapter.rank,
+        "alpha": adapter.alpha,
+        "target_modules": adapter.target_modules,
+        "training_loss": adapter.training_loss,
+        "validation_loss": adapter.validation_loss,
+        "base_validation_loss": adapter.base_validation_loss,
+        "best_step": adapter.best_step,
+        "steps": adapter.steps,
+        "seconds": adapter.seconds,
+        "size_bytes": adapter.size_bytes,
+        "sha256": adapter.sha256,
+        "made": when(adapter.created_at),
+    }
+
+
+def model_record(store: Store, base: BaseModel) -> Record:
+    """A base model, and whether its files are here."""
+    path = store.base_path(base)
+    return {
+        "id": base.id,
+        "name": base.name,
+        "source": base.source,
+        "path": str(path),
+        "present": path.is_dir(),
+        "parameters": base.facts.get("parameters"),
+        "fingerprint": base.fingerprint,
+        "added": when(base.created_at),
+    }
