@@ -6,6 +6,7 @@ in words. Knows nothing about models, data sets or jobs.
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -42,7 +43,7 @@ def widget(name: str) -> Any:
         return unjudged(gr.Dropdown([], value=[], multiselect=True, **common))
     if default is None:  # Gradio's number field cannot be empty when it is drawn; a line of text can
         return gr.Textbox("", max_lines=1, placeholder="none", **common)
-    return gr.Number(default, step=1 if field.annotation is int else None, **common)
+    return gr.Number(default, step=_step(field.annotation, default), **common)
 
 
 def settings_of(order: Sequence[str], given: Sequence[object]) -> dict[str, object]:
@@ -74,6 +75,13 @@ def _common(name: str) -> dict[str, Any]:
         "min_width": 150,
         "elem_id": f"setting-{name}",
     }
+
+
+def _step(annotation: Any, default: float) -> float:
+    """What one press of an arrow key adds: 1 to a count, else the size of the default's first digit."""
+    if annotation is int:
+        return 1
+    return float(10 ** math.floor(math.log10(default))) if default else 0.01
 
 
 def _choices(annotation: Any) -> list[tuple[str, str]]:

@@ -11,7 +11,8 @@ from studio.shell import Shell, connect, hidden, top_bar
 
 def build_page(studio: Studio) -> gr.Blocks:
     """The whole page for one data folder. Build it once; any number of browser tabs may open it."""
-    with gr.Blocks(title="LoRA Studio", fill_width=True, analytics_enabled=False) as page:
+    page = gr.Blocks(title="LoRA Studio", fill_width=True, analytics_enabled=False)
+    with page:
         pulse = top_bar(studio)
         fields = {name: hidden(name) for name in ("job", "adapter", "contestants")}
         with gr.Tabs(selected="train", elem_id="tabs") as tabs:

@@ -1,0 +1,268 @@
+"""What happens on the Train tab: handlers that take plain values and give updates for widgets.
+
+What is shown is made in `train_facts`; what is asked for is done by `actions`. Each handler is a public endpoint and
+trusts no argument. Knows nothing of tokens: the answerer counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from adapters_store.store import NotFound
+from adapters_store.tables import BaseModel, DataSet, Job
+from engine.data.check import DataError, read_rows
+from engine.settings import RunSettings, SettingsError, defaults_for
+from jobs.ask import AnswererError
+from studio import actions, forms, train_facts
+from studio.page import LIVE, Studio, problem_list, problems_of
+from studio.shell import Shell
+from studio.train_layout import ADAPTER, MORE, Layout
+
+ORDER = (*ADAPTER, *MORE)
+SAY_COUNTING_AFTER = 0.3  # seconds; a count that comes at once shall not flicker
+PLAN_DEADLINE = 90.0  # seconds; the first count has to load the tokenizer
+Updates = dict[Any, Any]
+
+
+class TrainEvents:
+    """The handlers of the tab over its widgets. Holds nothing of a visitor: every value comes with its event."""
+
+    def __init__(self, studio: Studio, shell: Shell, layout: Layout) -> None:
+        self.studio, self.store = studio, studio.store
+        self.shell, self.ui = shell, layout
+        self._counters = ThreadPoolExecutor(4, "count")
+
+    # --- base and data --------------------------------------------------------------------------------------------
+
+    def show(self, base_id: object, data_id: object, looked_at: object, defaults: object, *values: object) -> Updates:
+        """Everything that follows from the chosen base and data set, chosen for the person when nothing is."""
+        ui = self.ui
+        bases, data_sets = self.store.base_models(), self.store.data_sets()
+        added = self._added_base(bases, looked_at)
+        base, data = added or _chosen(bases, base_id), _chosen(data_sets, data_id)
+        limits = self._limits(base, data, defaults, forms.settings_of(ORDER, values))
+        return {
+            ui.base: _choices([(b.name, b.id) for b in bases], base),
+            ui.base_help: train_facts.base_help(base),
+            ui.data: _choices([(train_facts.data_label(d), d.id) for d in data_sets], data),
+            ui.data_help: train_facts.data_help(data),
+            ui.rows: self._first_rows(data),
+            **limits,
+            **self.look(looked_at),
+            ui.looked_at: "" if added else looked_at,
+        }
+
+    def _limits(self, base: BaseModel | None, data: DataSet | None, old: object, values: dict[str, object]) -> Updates:
+        """The defaults of this base and data; a setting the person has not touched follows them."""
+        new = _defaults(base, data)
+        before = old if isinstance(old, dict) and old else RunSettings().model_dump(mode="json")
+        updates: Updates = {self.ui.defaults: new}
+        for name in MORE:
+            if values[name] == before.get(name) != new[name]:
+                updates[self.ui.settings[name]] = new[name]
+        names = list(dict.fromkeys(str(layer["name"]) for layer in _layers(base)))
+        given = values["target_modules"]
+        targets = [name for name in given if name in names] if isinstance(given, list) else []
+        updates[self.ui.settings["target_modules"]] = gr.Dropdown(names, value=targets)
+        updates[self.ui.shape] = train_facts.shape_of(base, targets)
+        return updates
+
+    def _first_rows(self, data: DataSet | None) -> str:
+        if data is None:
+            return ""
+        return train_facts.rows_shown(read_rows(self.store.rows_path(data), train_facts.SHOWN_ROWS), data.rows)
+
+    def take_file(self, path: object) -> Updates:
+        """Read a dropped file. When it cannot be used, the data set chosen before stays."""
+        ui = self.ui
+        if not isinstance(path, str):
+            return {ui.drop: None}
+        file = Path(path)
+        try:
+            data = actions.import_file(self.store, file, file.name)
+        except DataError as error:
+            return {ui.drop: None, ui.drop_problems: problem_list(problems_of(error))}
+        finally:
+            file.unlink(missing_ok=True)  # the rows are kept as a data set; the upload is not needed any more
+        choices = [(train_facts.data_label(d), d.id) for d in self.store.data_sets()]
+        return {ui.data: gr.Dropdown(choices, value=data.id), ui.drop: None, ui.drop_problems: ""}
+
+    # --- models that are not here yet -----------------------------------------------------------------------------
+
+    def look(self, looked_at: object) -> Updates:
+        """How far the starter model is, and what became of a folder that was added."""
+        ui, here = self.ui, actions.starter_model(self.store) is not None
+        fetch = next((j for j in self.store.jobs(kinds=["fetch"]) if j.settings.get("source") == "starter"), None)
+        on_its_way = fetch is not None and fetch.state not in ("failed", "cancelled")
+        wanted = not here and (fetch is not None or not self.store.base_models())
+        stuck = wanted and not on_its_way
+        updates: Updates = {
+            ui.arrival: train_facts.arrival(fetch) if wanted else "",
+            ui.retry: gr.Button("Retry" if fetch else "Fetch it", visible=stuck),
+            ui.added: train_facts.added_line(self._job(looked_at)),
+        }
+        if stuck:
+            updates[ui.rescue] = gr.Column(visible=True)
+        return updates
+
+    def open_rescue(self) -> Updates:
+        """Show the field for the path of a model folder."""
+        return {self.ui.rescue: gr.Column(visible=True)}
+
+    def fetch_again(self) -> Updates:
+        """Queue the fetch of the starter model once more."""
+        actions.fetch_starter(self.store)
+        return self.look("")
+
+    def add_folder(self, path: object) -> Updates:
+        """Queue the check of a local model folder; it appears among the base models when it is usable."""
+        text = path.strip() if isinstance(path, str) else ""
+        if not text:
+            return {self.ui.added: problem_list(["Give the path of a folder with config.json and .safetensors files."])}
+        job = actions.add_model_folder(self.store, Path(text), None)
+        return {self.ui.path: "", self.ui.added: train_facts.added_line(job), self.ui.looked_at: str(job.id)}
+
+    def _added_base(self, bases: list[BaseModel], looked_at: object) -> BaseModel | None:
+        job = self._job(looked_at)
+        path = str(job.settings.get("path")) if job else ""
+        return next((base for base in bases if path and str(base.path) == path), None)
+
+    # --- what it will do ------------------------------------------------------------------------------------------
+
+    def count(self, base_id: object, data_id: object, defaults: object, *values: object) -> Iterator[Updates]:
+        """Count steps and tokens with the model's own tokenizer. Meanwhile the old figures stay, at half ink."""
+        ui = self.ui
+        given = forms.settings_of(ORDER, values)
+        known = defaults if isinstance(defaults, dict) else {}
+        title = {ui.more: gr.Accordion(label=forms.more_title({name: given[name] for name in MORE}, known))}
+        base, data = self._base(base_id), self._data(data_id)
+        if base is None or data is None:
+            yield {ui.figures: _inked(train_facts.figures(None)), ui.head: _head(""), **title}
+            return
+        try:
+            settings = actions.check_settings(base, data, given)
+        except SettingsError:
+            yield {ui.figures: _half(), ui.head: _head("some values cannot be used"), **title}
+            return
+        plan = self._counters.submit(self._plan, base, data, settings)
+        try:
+            plan.result(timeout=SAY_COUNTING_AFTER)
+        except NotYet:
+            yield {ui.figures: _half(), ui.head: _head("counting…"), **title}
+        except AnswererError:
+            pass  # told below, with what to show beside it
+        yield {**self._counted_out(plan), **title}
+
+    def _counted_out(self, plan: Future[dict[str, Any]]) -> Updates:
+        ui = self.ui
+        try:
+            figures = train_facts.figures(plan.result())
+        except AnswererError as error:
+            return {ui.figures: _half(), ui.head: _head("not counted"), ui.problems: problem_list(problems_of(error))}
+        return {ui.figures: _inked(figures), ui.head: _head("counted from your data"), ui.problems: ""}
+
+    def _plan(self, base: BaseModel, data: DataSet, settings: RunSettings) -> dict[str, Any]:
+        return self.studio.answerer.request(
+            "plan",
+            deadline=PLAN_DEADLINE,
+            base_path=str(self.store.base_path(base)),
+            rows_path=str(self.store.rows_path(data)),
+            settings=settings.model_dump(mode="json"),
+        )
+
+    def check(self, base_id: object, data_id: object, _: object, *values: object) -> Updates:
+        """Tell all values that cannot be used, together, as soon as a field is left."""
+        base, data = self._base(base_id), self._data(data_id)
+        if base is not None and data is not None:
+            actions.check_settings(base, data, forms.settings_of(ORDER, values))
+        return {self.ui.problems: ""}
+
+    # --- start ----------------------------------------------------------------------------------------------------
+
+    def start(self, base_id: object, data_id: object, *rest: object) -> Updates:
+        """Queue the run. The ticket makes a double click ask for the same run twice."""
+        *values, ticket = rest
+        base, data = self._base(base_id), self._data(data_id)
+        missing = [] if base else ["There is no base model yet. Wait for the starter model, or add a model folder."]
+        missing += [] if data else ["There is no data set yet. Choose one, or drop a file."]
+        if base is None or data is None:
+            return {self.ui.problems: problem_list(missing)}
+        job = actions.start_run(
+            self.store,
+            base_model_id=base.id,
+            data_set_id=data.id,
+            values=forms.settings_of(ORDER, values),
+            key=ticket if isinstance(ticket, str) and len(ticket) == 32 and ticket.isalnum() else None,
+        )
+        return {self.ui.problems: "", self.ui.line: train_facts.queued_line(job), self.ui.queued: str(job.id)}
+
+    def tell(self, queued: object) -> Updates:
+        """The line under Start: what became of the run that was started here, else whether one would wait."""
+        ahead = len(self.store.jobs(kinds=["train"], states=["queued", *LIVE]))
+        job = self._job(queued)
+        if job is None:
+            return {self.ui.line: train_facts.wait_line(ahead)}
+        next_one = f" The next one waits for {ahead} run{'' if ahead == 1 else 's'}." if ahead > 1 else ""
+        return {self.ui.line: train_facts.queued_line(job) + next_one}
+
+    def open_run(self, event: gr.EventData) -> Updates:
+        """Go to the run that was just started."""
+        job = self._job(getattr(event, "id", None))
+        if job is None:
+            return {self.ui.problems: problem_list(["This run is not there any more."])}
+        return {self.shell.tabs: self.shell.go("runs"), self.shell.job: str(job.id)}
+
+    # --- rows of the store from what a browser sent -----------------------------------------------------------------
+
+    def _base(self, id: object) -> BaseModel | None:
+        return next((base for base in self.store.base_models() if base.id == id), None)
+
+    def _data(self, id: object) -> DataSet | None:
+        return next((data for data in self.store.data_sets() if data.id == id), None)
+
+    def _job(self, id: object) -> Job | None:
+        text = str(id or "")
+        try:
+            return self.store.job(int(text)) if text.isdecimal() and len(text) < 10 else None
+        except NotFound:
+            return None
+
+
+def _chosen(rows: Sequence[Any], id: object) -> Any:
+    """The row with this id; while none is chosen, the starter or first one."""
+    first = next((row for row in rows if row.source == "starter"), rows[0] if rows else None)
+    return next((row for row in rows if row.id == id), first)
+
+
+def _choices(choices: list[tuple[str, int]], chosen: BaseModel | DataSet | None) -> gr.Dropdown:
+    return gr.Dropdown(choices, value=chosen.id if chosen else None)
+
+
+def _layers(base: BaseModel | None) -> list[dict[str, Any]]:
+    return list(base.facts.get("layers") or []) if base else []
+
+
+def _defaults(base: BaseModel | None, data: DataSet | None) -> dict[str, Any]:
+    defaults = defaults_for(data.rows if data else 0).model_dump(mode="json")
+    most = base.facts.get("max_length") if base else None
+    if isinstance(most, int):
+        defaults["length"] = min(defaults["length"], most)
+    return defaults
+
+
+def _head(fact: str) -> str:
+    return train_facts.card_head("Before you start", fact)
+
+
+def _half() -> gr.HTML:
+    return gr.HTML(elem_classes="stale-figures")
+
+
+def _inked(figures: str) -> gr.HTML:
+    return gr.HTML(figures, elem_classes="")
