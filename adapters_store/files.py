@@ -94,6 +94,14 @@ class DataFolder:
         """In sentences, what is missing or damaged; empty if the folder is whole. Reads every byte."""
         return manifest.differences(self.path(kind, key))
 
+    def complete(self, kind: Kind, key: str) -> bool:
+        """Whether every file of the folder is there in its full size; a quick look that reads no file."""
+        return manifest.complete(self.path(kind, key))
+
+    def age(self, kind: Kind, key: str) -> float:
+        """Seconds since the folder was filled."""
+        return time.time() - self.path(kind, key).stat().st_mtime
+
     def published(self, kind: Kind) -> list[str]:
         """The keys of all published folders of a kind."""
         folders = (self.root / _checked(kind)).iterdir()

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 
 from adapters_store.errors import LeaseLost, NotFound, StoreBusy, StoreError
-from adapters_store.files import KINDS
+from adapters_store.files import KINDS, Kind
 from adapters_store.shelf import added, checked_name, found, mark_changed
 from adapters_store.states import FINAL, LIVE, TRANSITIONS
 from adapters_store.store_adapters import AdapterShelf, AdapterSort
@@ -67,14 +67,14 @@ class Store(JobShelf, AdapterShelf):
     ) -> BaseModel:
         """List a base model that lies at `path`, or in models/`folder` of the data folder.
 
-        One with the same fingerprint is the same model: its row stays and moves to the new place, unless it lies safely
-        in the data folder already and the new place is outside.
+        One with the same fingerprint is the same model: its row stays and moves to the new place, unless a complete
+        copy lies in the data folder already.
         """
         if (path is None) == (folder is None):
             raise StoreError("A base model lies either in its own folder (path) or in the data folder (folder).")
         with self._database.writing() as session:
             model = session.scalar(select(BaseModel).where(BaseModel.fingerprint == fingerprint))
-            if model is not None and not self._is_news(model, path, folder):
+            if model is not None and ((model.path, model.folder) == (path, folder) or self._keeps(model)):
                 return model
             if model is None:
                 model = BaseModel(name=checked_name(name), source=source, fingerprint=fingerprint)
@@ -87,9 +87,8 @@ class Store(JobShelf, AdapterShelf):
         """The folder of a base model: its own, or the one in the data folder."""
         return self.files.path("models", base.folder) if base.folder else Path(str(base.path))
 
-    def _is_news(self, model: BaseModel, path: str | None, folder: str | None) -> bool:
-        kept = model.folder is not None and self.base_path(model).is_dir()
-        return (model.path, model.folder) != (path, folder) and not (kept and folder is None)
+    def _keeps(self, model: BaseModel) -> bool:
+        return model.folder is not None and self.files.complete("models", model.folder)
 
     # --- data sets ------------------------------------------------------------------------------------------------
 
@@ -114,14 +113,19 @@ class Store(JobShelf, AdapterShelf):
         folder: str,
         facts: Mapping[str, Any],
     ) -> DataSet:
-        """List a published data set. The same content in the same format gives the row there already is."""
+        """List a published data set.
+
+        The same content in the same format is the same data set: its row stays, and while complete its folder too.
+        """
         same = (DataSet.content_hash == content_hash, DataSet.format == format)
         with self._database.writing() as session:
-            before = session.scalar(select(DataSet).where(*same))
-            if before is not None:
-                return before
-            data = DataSet(name=checked_name(name), source=source, format=format, rows=rows, facts=dict(facts))
-            data.content_hash, data.folder, data.created_at = content_hash, folder, self.clock()
+            data = session.scalar(select(DataSet).where(*same))
+            if data is not None and (data.folder == folder or self.files.complete("datasets", data.folder)):
+                return data
+            if data is None:
+                data = DataSet(name=checked_name(name), source=source, format=format, rows=rows, facts=dict(facts))
+                data.content_hash, data.created_at = content_hash, self.clock()
+            data.folder = folder
             mark_changed(session, "data")
             return added(session, data)
 
@@ -168,12 +172,27 @@ class Store(JobShelf, AdapterShelf):
         except (StoreError, DatabaseError) as error:
             return [str(error)]
 
-    def orphans(self) -> list[Path]:
-        """Published folders that no row points to: their process died before it could list them."""
+    def orphans(self, older_than_s: float = 0) -> list[Path]:
+        """Published folders that no row points to: their process died before it could list them.
+
+        A folder that was published a moment ago may only be waiting for its row: `older_than_s` leaves it out.
+        """
+        return [self.files.path(kind, key) for kind, key in self._unlisted(older_than_s)]
+
+    def trash_orphans(self, older_than_s: float = 3600) -> list[Path]:
+        """Move the orphans to the trash, from where they can still be brought back by hand; where they were."""
+        unlisted = self._unlisted(older_than_s)
+        for kind, key in unlisted:
+            self.files.to_trash(kind, key)
+        return [self.files.path(kind, key) for kind, key in unlisted]
+
+    def _unlisted(self, older_than_s: float) -> list[tuple[Kind, str]]:
         with self._database.reading() as session:
-            listed = {
-                *session.scalars(select(BaseModel.folder)),
-                *session.scalars(select(DataSet.folder)),
-                *session.scalars(select(Adapter.folder)),
-            }
-        return [self.files.path(kind, key) for kind in KINDS for key in self.files.published(kind) if key not in listed]
+            columns = (BaseModel.folder, DataSet.folder, Adapter.folder)
+            listed = {folder for column in columns for folder in session.scalars(select(column))}
+        return [
+            (kind, key)
+            for kind in KINDS
+            for key in self.files.published(kind)
+            if key not in listed and self.files.age(kind, key) >= older_than_s
+        ]

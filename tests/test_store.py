@@ -1,5 +1,6 @@
 """Base models, data sets, what is remembered, and the revision by which a page knows what changed."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,15 @@ def test_the_same_weights_are_the_same_base_model_and_only_its_place_changes(sto
     assert store.revision() == before + 1
 
 
-def test_a_base_model_kept_in_the_data_folder_stays_there_while_it_exists(store: Store) -> None:
-    key = publish_model(store)
+def test_a_base_model_kept_in_the_data_folder_stays_there_while_it_is_complete(store: Store) -> None:
+    key, second = publish_model(store), publish_model(store)
     kept = add_base(store, path=None, folder=key)
     assert add_base(store, path="/copy/of/it").folder == key
-    store.files.to_trash("models", key)
+    assert add_base(store, path=None, folder=second).folder == key
+    os.truncate(store.base_path(kept) / "model.safetensors", 3)
+    healed = add_base(store, path=None, folder=second)
+    assert (healed.id, healed.path, healed.folder) == (kept.id, None, second)
+    store.files.to_trash("models", second)
     moved = add_base(store, path="/copy/of/it")
     assert (moved.id, moved.path, moved.folder) == (kept.id, "/copy/of/it", None)
 
@@ -82,6 +87,21 @@ def test_the_same_rows_in_the_same_format_are_the_same_data_set(store: Store) ->
     assert [data.id for data in store.data_sets()] == [1, 2, 3]
     assert store.rows_path(first) == store.files.root / "datasets" / ("0" * 32) / "rows.jsonl"
     assert store.data_set(first.id).facts == {"longest": 9}
+
+
+def test_a_data_set_whose_files_were_lost_is_healed_by_adding_it_again(store: Store) -> None:
+    def publish() -> str:
+        with store.files.draft("datasets") as draft:
+            (draft.path / "rows.jsonl").write_text("{}")
+            return draft.publish()
+
+    first, second = publish(), publish()
+    kept = add_data(store, folder=first)
+    assert add_data(store, folder=second).folder == first
+    store.rows_path(kept).unlink()
+    healed = add_data(store, folder=second)
+    assert (healed.id, healed.folder) == (kept.id, second)
+    assert store.rows_path(healed).read_text() == "{}"
 
 
 def test_what_is_not_there_is_said_in_words(store: Store) -> None:
@@ -170,3 +190,13 @@ def test_a_published_folder_that_no_row_points_to_is_found(store: Store) -> None
     assert store.orphans() == [store.files.path("models", key)]
     add_base(store, path=None, folder=key)
     assert store.orphans() == []
+
+
+def test_orphans_go_to_the_trash_but_not_a_folder_that_only_waits_for_its_row(store: Store) -> None:
+    listed, waiting, orphan = publish_model(store), publish_model(store), publish_model(store)
+    add_base(store, path=None, folder=listed)
+    for key in (listed, orphan):
+        os.utime(store.files.path("models", key), (0, 0))
+    assert store.trash_orphans() == [store.files.path("models", orphan)]
+    assert store.files.published("models") == sorted([listed, waiting])
+    store.files.from_trash("models", orphan)

@@ -10,10 +10,8 @@ from adapters_store.tables import Row
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Row.metadata,
-    # One transaction for all of it, so that a killed migration leaves the old schema; SQLite can, Alembic assumes not.
-    transactional_ddl=True,
     # SQLite alters most things only by building the table anew.
     render_as_batch=True,
 )
-with context.begin_transaction():
-    context.run_migrations()
+# No transaction is begun here: all migrations belong to the one the connection comes with.
+context.run_migrations()
