@@ -1,0 +1,170 @@
+"""A real studio in a process of its own, and a real Chromium that looks at it.
+
+The server is started as a person starts it, on a free port, in a data folder whose starter model is the tiny one, so
+that nothing is downloaded. One server serves a whole file of tests; each test gets a fresh browser context.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from adapters_store.store import Store
+from studio import launch
+from tests.workshop import shared_tiny_model, wait_for
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+STARTING = 90.0  # seconds; importing Gradio on a busy machine takes a while
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in this folder, so that `-m "not browser"` leaves it out."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@dataclass
+class Served:
+    """A studio that is being served: its store, and the address with the token that opens it."""
+
+    store: Store
+    link: str
+
+    def at(self, query: str = "") -> str:
+        """The address of the page with more in its query, such as `tab=runs&job=1`."""
+        return f"{self.link}&{query}" if query else self.link
+
+
+def serve(root: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """Start the studio as a person does; its output goes to a file beside the data folder."""
+    command = [sys.executable, str(ROOT / "app.py"), "--data-dir", str(root), "--port", "0", "--no-browser"]
+    output = root.with_suffix(".log").open("wb")
+    with output:
+        return subprocess.Popen(
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
+        )
+
+
+def add_tiny_starter(store: Store) -> None:
+    """Let the tiny model stand for the starter model, so that the studio does not fetch one."""
+    from engine import models
+
+    path = shared_tiny_model()
+    store.add_base_model(
+        name="tiny",
+        source="starter",
+        path=str(path),
+        folder=None,
+        fingerprint=models.fingerprint(path),
+        facts=models.describe(path),
+    )
+
+
+def served(root: Path, store: Store, **environment: str) -> Iterator[Served]:
+    """Serve a data folder for as long as the iterator is held. Ends the page, the runner and what they started."""
+    page = serve(root, **environment)
+
+    def open_at() -> str | None:
+        assert page.poll() is None, root.with_suffix(".log").read_text()
+        return launch.address(root)
+
+    try:
+        link = wait_for(open_at, STARTING, "the page to say where it is")
+        assert link is not None
+        yield Served(store, link)
+    finally:
+        _end_work(store)
+        page.terminate()
+        page.wait(timeout=20)
+        store.close()
+
+
+def _end_work(store: Store) -> None:
+    live = ("queued", "starting", "running", "finishing", "interrupted")
+    for job in store.jobs(states=list(live)):
+        store.request_stop(job.id, "cancel", "test")
+
+    def settled() -> bool:
+        return not store.jobs(states=list(live))
+
+    wait_for(settled, 60, "all jobs to end")
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A studio with the tiny model as its starter and the bundled samples."""
+    root = tmp_path_factory.mktemp("studio") / "data"
+    store = Store(root)
+    add_tiny_starter(store)
+    yield from served(root, store)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The machine's own Chromium."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.fail("No Chromium found. Install it, for example: apt-get install chromium")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, studio: Served) -> Iterator[OpenPage]:
+    """Opens the studio in a fresh browser. Afterwards: no script has failed and nothing outside was asked for."""
+    yield from pages_of(browser, studio)
+
+
+def pages_of(browser: Browser, studio: Served) -> Iterator[OpenPage]:
+    """What `open_page` does, for a studio of one's own."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: _only_here(request.url, faults))
+
+    def open_it(query: str = "", phone: bool = False) -> Page:
+        context = browser.new_context(viewport=PHONE if phone else DESK)
+        contexts.append(context)
+        page = context.new_page()
+        watch(page)
+        page.set_default_timeout(20_000)
+        page.goto(studio.at(query))
+        page.get_by_role("heading", name="LoRA Studio").wait_for()
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def _only_here(url: str, faults: list[str]) -> None:
+    address = urlsplit(url)
+    if address.scheme in ("http", "https", "ws", "wss") and address.hostname != "127.0.0.1":
+        faults.append(f"asked for {url}")
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    """The studio, opened on the Train tab of a desk screen."""
+    return open_page()
