@@ -26,6 +26,7 @@ from studio.static_files import static_url
 PERIOD = 0.1  # seconds between two updates of the page
 LONGEST_PROMPT = 20_000  # characters
 MOST_TOKENS = 1024
+NO_BASE = "No base model is here yet. The starter model comes by itself; Runs shows how far it is."
 DEADLINE = 600  # seconds; a long answer of five contestants on a busy CPU
 
 # The event name stands here in quotes because Gradio looks for it in this text.
@@ -114,12 +115,13 @@ class Compare:
         asked = [self.chosen, self.prompt, self.seed, self.temperature, self.top_p, self.max_tokens]
         shown = [self.grid, self.go, self.halt, self.problems, self.note]
         ask: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "answers", "trigger_mode": "once", **quiet}
-        events = [
+        ended = [self.grid, self.go, self.halt]
+        events: Any = [
             way(said(self.answer, self.problems), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)
         ]
         for event in events:
-            event.then(self.rest, None, [self.go, self.halt], **at_once)
-        self.halt.click(self.stopped, [self.grid], [self.grid, self.go, self.halt], cancels=events, **at_once)
+            event.then(self.rest, self.grid, ended, **at_once)
+        self.halt.click(self.stopped, self.grid, ended, cancels=events, **at_once)
 
     # --- who answers ---
 
@@ -153,10 +155,12 @@ class Compare:
         }
 
     def _judged(self, chosen: list[Contestant], grid: Any) -> Update:
+        # Nobody is told off for having chosen nobody yet.
         wrong = contestants.problems(chosen) if chosen else []
         result: Update = {self.problems: problem_list(wrong), self.note: self._note()}
         if not (isinstance(grid, dict) and grid.get("columns")):
-            result[self.grid] = answer_grid.empty(contestants.advice(chosen), self._example(chosen))
+            advice = contestants.advice(chosen) if self.store.base_models() else NO_BASE
+            result[self.grid] = answer_grid.empty(advice, self._example(chosen))
         return result
 
     # --- asking ---
@@ -212,13 +216,16 @@ class Compare:
             **sampling._asdict(),
         )
 
-    def rest(self) -> Update:
+    def rest(self, grid: Any) -> Update:
         """Answer again in place of Stop, however the asking ended."""
-        return {self.go: gr.Button(visible=True), self.halt: gr.Button(visible=False)}
+        return {self.grid: answer_grid.settled(grid), **self._ready()}
 
     def stopped(self, grid: Any) -> Update:
         """Keep what was said so far."""
-        return {self.grid: answer_grid.ended(grid, "Stopped."), **self.rest()}
+        return {self.grid: answer_grid.ended(grid, "Stopped."), **self._ready()}
+
+    def _ready(self) -> Update:
+        return {self.go: gr.Button(visible=True), self.halt: gr.Button(visible=False)}
 
     # --- what is said beside it ---
 

@@ -47,8 +47,8 @@ def opened(job: Job) -> Facts:
         "share": share(job),
         "steps": int(job.progress.get("steps") or 0),
         "adapter": adapter,
-        "figures": figures(job) if job.kind == "train" else [],
-        "again": job.state in DONE and job.state != "interrupted",
+        "figures": figures(job) if job.kind == "train" and job.started_at is not None else [],
+        "again": job.state in DONE,
         "about": about(job),
     }
 

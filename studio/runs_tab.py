@@ -16,6 +16,7 @@ import gradio as gr
 
 from adapters_store.states import LIVE
 from adapters_store.tables import Job
+from jobs import runner
 from studio import actions, live_chart, run_facts
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, html
@@ -108,10 +109,17 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         actions.stop_job(store, _id(asked), how)
         return {}
 
+    def requeue(job: Job) -> Answer:
+        store.move(job.id, "queued", who="person")
+        runner.ensure(store.files.root)
+        return {"open": job.id}
+
     def train_again(question: object) -> Answer:
-        """Queue the same settings again; asking twice with one key queues once."""
+        """Queue the same settings again; asking twice with one key queues once. An interrupted run begins anew."""
         asked = question if isinstance(question, dict) else {}
         job, key = store.job(_id(asked)), asked.get("key")
+        if job.state == "interrupted":
+            return requeue(job)
         if job.base_model_id is None or job.data_set_id is None:
             raise actions.ActionError(f"{job.name} did not train, so there is nothing to train again.")
         again = actions.start_run(
@@ -127,6 +135,8 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
     def fetch_again(question: object) -> Answer:
         """Try a fetch that failed once more."""
         job = store.job(_id(question if isinstance(question, dict) else {}))
+        if job.state == "interrupted":
+            return requeue(job)
         if job.settings.get("source") == "folder":
             again = actions.add_model_folder(store, Path(str(job.settings.get("path"))), job.name)
             return {"open": again.id}

@@ -230,7 +230,7 @@ export class LiveChart {
       },
       yaxis: {
         range: seen.range, type: this.scale, nticks: 5, gridcolor: line, zeroline: false, showticklabels: !empty,
-        tickformat: this.scale === "log" ? ".2~f" : decimals(seen.range), ...(this.scale === "log" ? { dtick: "D2" } : {}),
+        tickformat: this.scale === "log" ? "~r" : decimals(seen.range), ...(this.scale === "log" ? { tickvals: logTicks(seen.range) } : {}),
       },
       annotations: [this.axisWord(width), ...this.endLabels(seen)],
     };
@@ -288,6 +288,13 @@ function averaged(steps, values) {
   const size = Math.ceil(known.length / SMALL_POINTS);
   const groups = Array.from({ length: Math.ceil(known.length / (size || 1)) }, (_, i) => known.slice(i * size, (i + 1) * size));
   return groups.map((group) => [group.at(-1)[0], group.reduce((sum, [, value]) => sum + value, 0) / group.length]);
+}
+
+/** Round numbers between two powers of ten given as exponents: about four, whether they lie a decade apart or less. */
+function logTicks([low, high]) {
+  const steps = high - low > 1.2 ? [1] : high - low > 0.7 ? [1, 2, 5] : high - low > 0.35 ? [1, 1.5, 2, 3, 5, 7] : [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9];
+  const powers = Array.from({ length: Math.floor(high) - Math.floor(low) + 1 }, (_, i) => 10 ** (Math.floor(low) + i));
+  return powers.flatMap((power) => steps.map((step) => step * power)).filter((value) => Math.log10(value) >= low && Math.log10(value) <= high);
 }
 
 /** As many decimals as the lines of the grid need to differ. */

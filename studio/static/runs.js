@@ -180,7 +180,7 @@ class Runs {
     show(buttons.library, adapter != null);
     show(buttons.again, again && train);
     show(buttons.retry, again && !train && state !== "completed");
-    say(buttons.again, state === "failed" || state === "cancelled" ? "Try again" : "Train again");
+    say(buttons.again, state === "completed" || state === "stopped" ? "Train again" : "Try again");
   }
 
   showCurve(open, curve) {
@@ -349,5 +349,6 @@ function updateFigure(node, figure) {
   const [value, unit] = node.lastChild.children;
   say(node.firstChild, figure.key);
   say(value, figure.value);
+  value.classList.toggle("to-come", figure.value === "–");
   say(unit, figure.unit ? ` ${figure.unit}` : "");
 }

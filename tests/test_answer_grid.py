@@ -1,0 +1,48 @@
+"""The columns of a comparison: what stands in them before, during and after the answers."""
+
+from studio import answer_grid
+from studio.answer_grid import Pace, Sampling
+from studio.contestants import Contestant
+from tests.test_library_view import adapter
+
+SAMPLING = Sampling(seed=7, temperature=0.7, top_p=0.95, max_tokens=50)
+
+
+def people() -> list[Contestant]:
+    one = adapter()
+    one.base_model.fingerprint = "sha256:7e27bd9a"
+    return [Contestant(one.base_model, None), Contestant(one.base_model, one)]
+
+
+def snapshot(seconds: float, tokens: list[int], finished: list[bool]) -> dict[str, object]:
+    return {"seconds": seconds, "tokens": tokens, "finished": finished, "texts": ["Mount Everest", "Arr"]}
+
+
+def test_each_column_names_its_contestant_and_how_it_was_asked() -> None:
+    grid = answer_grid.answering(people(), SAMPLING, snapshot(2.0, [4, 6], [False, False]), [2.0, 3.0])
+    base, trained = grid["columns"]
+    assert (base["name"], base["what"]) == ("base", "Base model SmolLM2, 7e27bd9")
+    assert (trained["name"], trained["fact"]) == ("pirate-r16", "r 16")
+    assert trained["what"].startswith("Adapter 9f3c1a0")
+    assert trained["how"] == "Seed 7, temperature 0.7, 3.0 tokens/s"
+
+
+def test_the_pace_of_a_complete_answer_stands_still() -> None:
+    pace = Pace(2)
+    assert pace.after(snapshot(1.0, [10, 10], [True, False])) == [10.0, 10.0]
+    assert pace.after(snapshot(2.0, [10, 30], [True, False])) == [10.0, 15.0]
+
+
+def test_the_end_says_how_many_are_ready_and_which_were_cut() -> None:
+    grid = answer_grid.answering(people(), SAMPLING, snapshot(1.0, [50, 3], [True, True]), [1.0, 1.0])
+    done = answer_grid.complete(grid, ["base"], 50)
+    assert done["state"] == "complete"
+    assert done["status"] == "2 answers ready. Cut at 50 tokens: base."
+
+
+def test_what_breaks_off_is_kept_and_said_and_what_is_complete_is_left_alone() -> None:
+    waiting = answer_grid.waiting(people(), SAMPLING, "")
+    assert answer_grid.settled(waiting)["state"] == "ended"
+    done = answer_grid.complete(waiting, [], 50)
+    assert answer_grid.settled(done) == done
+    assert answer_grid.ended("nonsense from outside", "Stopped.")["columns"] == []

@@ -1,0 +1,104 @@
+"""Who may answer side by side, and what the page is told about a choice that makes no sense."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters_store.store import Store
+from adapters_store.tables import Adapter, BaseModel
+from studio import contestants
+from studio.contestants import Contestant
+
+
+def base(store: Store, name: str) -> BaseModel:
+    return store.add_base_model(
+        name=name,
+        source="folder",
+        path=str(Path("/models") / name),
+        folder=None,
+        fingerprint=f"sha256:{name}",
+        facts={},
+    )
+
+
+def adapter(store: Store, of: BaseModel, name: str, sha256: str = "") -> Adapter:
+    with store.files.draft("adapters") as draft:
+        (draft.path / "adapter_config.json").write_text("{}")
+        folder = draft.publish()
+    return store.add_adapter(
+        name=name,
+        folder=folder,
+        job_id=None,
+        base_model_id=of.id,
+        data_set_id=None,
+        method="lora",
+        rank=8,
+        alpha=16,
+        target_modules=["q_proj"],
+        settings={},
+        training_loss=None,
+        validation_loss=None,
+        base_validation_loss=None,
+        best_step=None,
+        steps=1,
+        seconds=1.0,
+        size_bytes=2,
+        sha256=sha256 or name,
+    )
+
+
+def test_adapters_handed_over_come_with_their_base(store: Store) -> None:
+    llama = base(store, "llama")
+    one, two = adapter(store, llama, "one"), adapter(store, llama, "two")
+    chosen = contestants.with_base(store, f"{one.id},{two.id}")
+    assert [contestant.name for contestant in chosen] == ["base", "one", "two"]
+    assert contestants.problems(chosen) == []
+
+
+def test_with_nothing_handed_over_the_base_alone_is_chosen_and_an_adapter_is_asked_for(store: Store) -> None:
+    assert contestants.with_base(store, "") == []
+    base(store, "llama")
+    chosen = contestants.with_base(store, "")
+    assert [contestant.name for contestant in chosen] == ["base"]
+    assert contestants.advice(chosen) == "Add an adapter to have something to compare."
+
+
+def test_adapters_of_two_bases_are_refused_in_words(store: Store) -> None:
+    llama, gpt = base(store, "llama"), base(store, "gpt")
+    one, two = adapter(store, llama, "one"), adapter(store, gpt, "two")
+    (problem,) = contestants.problems([Contestant(llama, one), Contestant(gpt, two)])
+    assert "two belongs to gpt, and one to llama" in problem
+
+
+def test_at_most_four_adapters_answer_at_once(store: Store) -> None:
+    llama = base(store, "llama")
+    five = [Contestant(llama, adapter(store, llama, f"a{i}")) for i in range(5)]
+    (problem,) = contestants.problems(five)
+    assert problem.startswith("5 adapters are chosen; at most 4")
+
+
+def test_the_same_weights_twice_are_pointed_out(store: Store) -> None:
+    llama = base(store, "llama")
+    twins = [Contestant(llama, adapter(store, llama, name, sha256="abc")) for name in ("one", "two")]
+    assert contestants.advice(twins) == "two has the same weights as one."
+
+
+def test_a_deleted_adapter_is_no_longer_chosen(store: Store) -> None:
+    llama = base(store, "llama")
+    one = adapter(store, llama, "one")
+    store.delete_adapter(one.id)
+    chosen = contestants.read(store, f"base-{llama.id},adapter-{one.id}")
+    assert [contestant.name for contestant in chosen] == ["base"]
+
+
+@pytest.mark.parametrize("text", [None, "", ",,", "adapter-", "adapter-x", "base-99", "../1", "adapter-1e9", "1" * 400])
+def test_a_choice_that_names_nobody_is_empty(store: Store, text: str | None) -> None:
+    assert contestants.read(store, text) == []
+
+
+def test_names_are_told_apart_by_their_base_when_there_are_several(store: Store) -> None:
+    llama = base(store, "llama")
+    adapter(store, llama, "one")
+    assert [label for label, _ in contestants.choices(store)] == ["base", "one"]
+    base(store, "gpt")
+    assert [label for label, _ in contestants.choices(store)] == ["base: llama", "base: gpt", "one (llama)"]
