@@ -19,16 +19,22 @@ import queue
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
+
+from jobs import errors
 
 log = logging.getLogger(__name__)
 
 WARM_ADAPTERS = 16
 SCORE_LENGTH = 1024  # tokens of a row that are scored when the request names no length
 
+COUNTED_BY = {"length", "batch_size", "validation_share", "seed"}  # what the figures of one epoch depend on
+
 Payload = Mapping[str, Any]
+Answers = Generator[dict[str, Any]]
 ShouldStop = Callable[[], bool]
 
 
@@ -82,22 +88,22 @@ class Desk:
         self._threads = self._threads or torch.get_num_threads()
         torch.set_num_threads(wanted or self._threads)
 
-    def _plan(self, base: str, rows: str, stamps: tuple[int, int], settings: str) -> dict[str, Any]:
+    def _plan(self, base: str, rows: str, stamps: tuple[int, int], choices: str) -> dict[str, Any]:
         from engine.data.check import read_rows
-        from engine.settings import parse
+        from engine.settings import RunSettings
         from engine.train import prepare
 
-        chosen = parse(json.loads(settings))
-        read = read_rows(Path(rows))
-        prepared = prepare(self.tokenizer(base, stamps[0]), read, chosen, self.facts(base, stamps[0])["max_length"])
+        settings = RunSettings.model_validate_json(choices)
+        read, most = read_rows(Path(rows)), self.facts(base, stamps[0])["max_length"]
+        prepared = prepare(self.tokenizer(base, stamps[0]), read, settings, most)
         return {
-            "steps": prepared.steps,
             "steps_per_epoch": prepared.steps_per_epoch,
             "tokens_per_epoch": prepared.tokens_per_epoch,
             "answer_tokens_per_epoch": prepared.answer_tokens_per_epoch,
             "rows": len(prepared.train),
             "validation_rows": len(prepared.validation),
             "rows_cut": prepared.cut,
+            "rows_unusable": prepared.unusable,
             "length": prepared.length,
             "longest": prepared.longest,
         }
@@ -123,14 +129,21 @@ def _stamp(file: Path) -> int:
 # --- the kinds of requests ----------------------------------------------------------------------------------------
 
 
-def plan(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Iterator[dict[str, Any]]:
-    """Steps, tokens and cut rows of a run, from the tokenizer alone. Counted once for each choice of settings."""
+def plan(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
+    """Steps, tokens and cut rows of a run, from the tokenizer alone.
+
+    Rows are counted once for each choice of the settings they depend on; all others, epochs included, cost nothing.
+    """
+    from engine.settings import parse
+
+    settings = parse(payload["settings"])
     base, rows = payload["base_path"], payload["rows_path"]
     stamps = (_stamp(Path(base) / "config.json"), _stamp(Path(rows)))
-    yield desk.plan(base, rows, stamps, json.dumps(payload["settings"], sort_keys=True))
+    counted = desk.plan(base, rows, stamps, settings.model_dump_json(include=COUNTED_BY))
+    yield {**counted, "steps": counted["steps_per_epoch"] * settings.epochs}
 
 
-def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Iterator[dict[str, Any]]:
+def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     """Mean loss of an answer token on held-out rows, for each contestant."""
     from engine import generate
     from engine.data.check import read_rows
@@ -142,7 +155,7 @@ def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Iterator[dic
     yield {"losses": losses}
 
 
-def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Iterator[dict[str, Any]]:
+def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     """All contestants answer the same messages, as rows of one batch; a part for each token."""
     from engine import generate
 
@@ -160,11 +173,12 @@ def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Iterator[d
         max_tokens=int(payload["max_tokens"]),
         should_stop=should_stop,
     )
-    for snapshot in snapshots:
-        yield dataclasses.asdict(snapshot)
+    with closing(cast(Any, snapshots)):
+        for snapshot in snapshots:
+            yield dataclasses.asdict(snapshot)
 
 
-KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Iterator[dict[str, Any]]]] = {
+KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Answers]] = {
     "plan": plan,
     "score": score,
     "compare": compare,
@@ -226,24 +240,23 @@ def _work(desk: Desk, line: Line, number: int, kind: str, message: dict[str, Any
     if should_stop():
         raise Cancelled
     result: dict[str, Any] = {}
-    for item in KINDS[kind](desk, message, should_stop):
-        if should_stop():
-            raise Cancelled
-        if kind in STREAMED:
-            line.say(number, "part", item)
-        else:
-            result = item
+    # Closed in any case, so that the base model is whole again before the next request.
+    with closing(KINDS[kind](desk, message, should_stop)) as items:
+        for item in items:
+            if should_stop():
+                raise Cancelled
+            if kind in STREAMED:
+                line.say(number, "part", item)
+            else:
+                result = item
     return result
 
 
 def _in_words(error: Exception) -> str:
-    """Errors of ours speak for themselves; others are introduced."""
-    if type(error).__module__.partition(".")[0] == "engine":
-        return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+    if errors.is_memory(error):
         return "There is not enough memory for this. Compare fewer adapters, ask for fewer tokens, or end a run first."
-    first = (str(error).splitlines() or [""])[0]
-    return f"The model could not answer: {type(error).__name__}: {first[:300]}. The answerer's log has the details."
+    unforeseen = f"The model could not answer: {errors.first_line(error)}. The answerer's log has the details."
+    return errors.own_sentence(error) or unforeseen
 
 
 def take_over_output() -> TextIO:

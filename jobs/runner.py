@@ -134,7 +134,9 @@ class Runner:
             return
         log.warning("job %s did not stop within %.0f s; ending its worker", job.id, grace)
         process.end(job.owner, KILL_GRACE)
-        self._workers.pop(job.id, None)
+        worker = self._workers.pop(job.id, None)
+        if worker is not None:
+            process.let_go(worker)
         self._settle(job.id, None)
 
     # --- starting -------------------------------------------------------------------------------------------------

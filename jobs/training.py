@@ -102,6 +102,22 @@ class Course:
         return said
 
 
+@dataclass
+class Trained:
+    """A run whose training is over, for better or worse."""
+
+    settings: RunSettings
+    model: Any
+    course: Course
+    kept: Kept | None
+
+    @property
+    def last(self) -> StepReport:
+        """The last report of the run."""
+        assert self.course.last is not None
+        return self.course.last
+
+
 def run(store: Store, lease: Lease, ending: Ending) -> None:
     """Do the claimed job to its end: completed, stopped, or cancelled because nothing was learned yet.
 
@@ -117,8 +133,8 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         rows = read_rows(store.rows_path(data))
         prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])
         course = _train(lease, ending, loaded, prepared, settings)
-        kept = course.kept(loaded.model)
-    _finish(store, lease, ending, loaded, settings, course, kept)
+        trained = Trained(settings, loaded.model, course, course.kept(loaded.model))
+    _finish(store, lease, ending, trained)
 
 
 def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, DataSet, RunSettings]:
@@ -182,48 +198,31 @@ def _metric(report: StepReport) -> dict[str, Any]:
     }
 
 
-def _finish(
-    store: Store,
-    lease: Lease,
-    ending: Ending,
-    loaded: models.LoadedBase,
-    settings: RunSettings,
-    course: Course,
-    kept: Kept | None,
-) -> None:
+def _finish(store: Store, lease: Lease, ending: Ending, trained: Trained) -> None:
     """Save what was learned. From here on only a cancel before the adapter is published undoes the run."""
-    if kept is None:
+    if trained.kept is None:
         lease.move("cancelled", "Stopped before the first step was done, so there was nothing to keep.")
         return
-    assert course.last is not None
     lease.move("finishing")
-    adapter = _publish(store, lease.job, ending, loaded, settings, course, kept)
+    adapter = _publish(store, lease.job, ending, trained, trained.kept)
     lease.report(seconds_left=None, adapter=adapter.name)
-    if course.last.stopped:
-        lease.move("stopped", "" if lease.stop else f"The time limit of {settings.max_seconds:g} s was reached.")
+    if trained.last.stopped:
+        limit = trained.settings.max_seconds
+        lease.move("stopped", "" if lease.stop else f"The time limit of {limit:g} s was reached.")
     else:
         lease.move("completed")
 
 
-def _publish(
-    store: Store,
-    job: Job,
-    ending: Ending,
-    loaded: models.LoadedBase,
-    settings: RunSettings,
-    course: Course,
-    kept: Kept,
-) -> Adapter:
+def _publish(store: Store, job: Job, ending: Ending, trained: Trained, kept: Kept) -> Adapter:
     assert job.base_model is not None
-    assert course.last is not None
-    chosen = chosen_layers(job.base_model.facts["layers"], settings.target_modules)
-    names = sorted({str(layer["name"]) for layer in chosen})
+    settings = trained.settings
     with store.files.draft("adapters") as draft:
         adapter_files.write(
-            draft.path, kept.tensors, base_name=job.base_model.name, settings=settings, model=loaded.model
+            draft.path, kept.tensors, base_name=job.base_model.name, settings=settings, model=trained.model
         )
         ending.check()
         key = draft.publish()
+    chosen = chosen_layers(job.base_model.facts["layers"], settings.target_modules)
     try:
         return store.add_adapter(
             name=job.name,
@@ -234,14 +233,14 @@ def _publish(
             method=METHOD,
             rank=settings.rank,
             alpha=settings.alpha,
-            target_modules=names,
+            target_modules=sorted({str(layer["name"]) for layer in chosen}),
             settings=settings.model_dump(mode="json"),
             training_loss=kept.loss,
             validation_loss=kept.validation_loss,
-            base_validation_loss=course.base_validation_loss,
+            base_validation_loss=trained.course.base_validation_loss,
             best_step=kept.step,
-            steps=course.last.step,
-            seconds=course.last.seconds,
+            steps=trained.last.step,
+            seconds=trained.last.seconds,
             size_bytes=store.files.size("adapters", key),
             sha256=store.files.digest("adapters", key),
             token=job.token,

@@ -9,21 +9,19 @@ kind does is in `training.py` and `fetching.py`; who starts workers is in `runne
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 from pathlib import Path
 
 from adapters_store.errors import LeaseLost
 from adapters_store.store import Store
 from adapters_store.tables import Job
-from jobs import process
+from jobs import errors, process
 from jobs.ending import Ended, Ending
 from jobs.queue import Lease
 
 log = logging.getLogger("worker")
 
 AGAIN = "Start it again; it begins from the first step."
-OURS = ("engine", "jobs", "adapters_store")  # packages whose errors are sentences for people
 
 
 def do(store: Store, job_id: int, ending: Ending) -> int:
@@ -70,19 +68,10 @@ def _record_end(lease: Lease, ending: Ending) -> None:
 
 def in_words(error: Exception, job: Job) -> str:
     """A sentence or two for the person whose job ended in `error`: ours speak for themselves."""
-    if _is_memory(error):
+    if errors.is_memory(error):
         return _out_of_memory(job)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The disk is full. Free some space and start it again."
-    if type(error).__module__.partition(".")[0] in OURS:
-        return str(error)
-    first = (str(error).splitlines() or [""])[0][:300]
-    return f"Something went wrong that should not have: {type(error).__name__}: {first}. The log of the job has more."
-
-
-def _is_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    unforeseen = f"Something unforeseen went wrong: {errors.first_line(error)}. The log of the job has the details."
+    return errors.own_sentence(error) or unforeseen
 
 
 def _out_of_memory(job: Job) -> str:

@@ -1,6 +1,6 @@
 """The runner owns the queue: it starts, watches and ends real workers, and never takes a living one for dead.
 
-    pytest tests/test_runner.py
+pytest tests/test_runner.py
 """
 
 import json
@@ -21,9 +21,15 @@ from adapters_store.store import Store
 from adapters_store.tables import Owner
 from jobs import process, runner
 from jobs.runner import Runner, ensure, page_open, verdict
-from tests.workshop import ENDLESS, submit_run, wait_for, wait_for_state
+from tests.workshop import ENDLESS, one_thread, submit_run, wait_for, wait_for_state
 
 Running = subprocess.Popen[bytes]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ def test_two_runs_are_done_one_after_the_other(store: Store, processes: list[Run
         most = max(most, len(store.running_jobs()))
         return all(store.job(job.id).state == "completed" for job in jobs)
 
-    wait_for(done, 60, "both runs")
+    wait_for(done, 120, "both runs")
     assert most == 1
     assert store.adapters()[1] == 2
     first, second = (store.job(job.id) for job in jobs)
@@ -79,7 +85,7 @@ def test_a_killed_worker_is_noticed_within_five_seconds_and_told_in_words(
 ) -> None:
     job = submit_run(store, **ENDLESS)
     start(store, processes)
-    running = wait_for_state(store, job.id, "running", seconds=40)
+    running = wait_for_state(store, job.id, "running", seconds=90)
     os.kill(running.pid or 0, signal.SIGKILL)
     interrupted = wait_for_state(store, job.id, "interrupted", seconds=5)
     assert interrupted.why.startswith("The worker was killed by signal 9, probably out of memory.")
@@ -90,7 +96,7 @@ def test_a_killed_worker_is_noticed_within_five_seconds_and_told_in_words(
 def test_a_new_runner_adopts_the_living_worker_of_the_old_one(store: Store, processes: list[Running]) -> None:
     job = submit_run(store, **ENDLESS)
     old = start(store, processes)
-    before = wait_for_state(store, job.id, "running", seconds=40)
+    before = wait_for_state(store, job.id, "running", seconds=90)
     old.send_signal(signal.SIGTERM)
     assert old.wait(10) == 0
     assert before.owner is not None
@@ -116,7 +122,7 @@ def test_a_worker_that_does_not_listen_is_ended_when_its_job_is_cancelled(
     job = submit_run(store, **ENDLESS)
     body = Runner(store)
     body.step()
-    running = wait_for_state(store, job.id, "running", seconds=40)
+    running = wait_for_state(store, job.id, "running", seconds=90)
     assert running.owner is not None
     os.kill(running.owner.pid, signal.SIGSTOP)
     store.request_stop(job.id, "cancel")
@@ -181,7 +187,10 @@ def test_ensure_starts_one_runner_however_often_it_is_called(store: Store) -> No
 
 
 def test_leftovers_of_dead_processes_are_swept_at_the_start(store: Store, processes: list[Running]) -> None:
-    code = f"from adapters_store.store import Store; import pathlib; Store(pathlib.Path({str(store.files.root)!r})).files.draft('adapters')"
+    code = (
+        "import pathlib; from adapters_store.files import DataFolder; "
+        f"DataFolder(pathlib.Path({str(store.files.root)!r})).draft('adapters')"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, env=process.environment())
     assert any((store.files.root / "temp").iterdir())
     start(store, processes, linger=0.1).wait(20)

