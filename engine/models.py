@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -21,7 +22,7 @@ from engine.methods.lora import features
 # What a base without a chat template is taught to answer to. Plain words: any tokenizer can spell them.
 PLAIN_TEMPLATE = (
     "{% for m in messages %}{{ m['role'] | capitalize }}: {{ m['content'] }}"
-    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}Assistant: {% endif %}"
 )
 
@@ -187,7 +188,7 @@ def load(path: Path, device: Device | None = None) -> LoadedBase:
             path, dtype=chosen.dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = load_tokenizer(path)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError([f"The base model in {path} cannot be loaded: {error}"]) from error
     frozen: nn.Module = model.requires_grad_(False)
     return LoadedBase(frozen.to(chosen.kind).eval(), tokenizer, chosen, path)

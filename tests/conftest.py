@@ -1,5 +1,6 @@
 """What many tests need: a data folder of their own, and an open store in it."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 
 if TYPE_CHECKING:
     from adapters_store.store import Store
+
+
+# Models here have two layers: a second thread only waits. Set before torch is imported, and inherited by every worker.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

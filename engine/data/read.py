@@ -61,7 +61,7 @@ def _is_one_object(text: str) -> bool:
         json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return "\n" in text.strip()
+    return True
 
 
 def _json_rows(text: str) -> Iterator[RawRow]:

@@ -1,0 +1,123 @@
+"""Adapter folders: what is written can be read, what is damaged or foreign is refused in words."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine import adapter_files, models
+from engine.adapter_files import CONFIG, WEIGHTS, AdapterError
+from engine.methods.inject import adapter_tensors, inject, remove
+from engine.settings import RunSettings
+from tests.tiny import make_tiny_model
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> models.LoadedBase:
+    return models.load(make_tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+def _write(base: models.LoadedBase, folder: Path, **settings: object) -> None:
+    chosen = RunSettings.model_validate(settings)
+    inject(base.model, chosen)
+    adapter_files.write(folder, adapter_tensors(base.model), base_name="tiny", settings=chosen, model=base.model)
+    remove(base.model)
+
+
+def test_an_adapter_is_read_as_it_was_written(base: models.LoadedBase, tmp_path: Path) -> None:
+    _write(base, tmp_path, rank=4, alpha=10)
+    adapter = adapter_files.read(tmp_path)
+    assert adapter.scaling == 2.5
+    assert len(adapter.matrices) == 14
+    a, b = adapter.matrices["model.layers.1.mlp.down_proj"]
+    assert (a.shape, b.shape) == ((4, 128), (64, 4))
+    adapter_files.check_fits(adapter, base.model)
+
+
+def test_target_modules_are_last_names_where_they_select_the_same_layers_and_paths_where_not(
+    base: models.LoadedBase, tmp_path: Path
+) -> None:
+    _write(base, tmp_path, target_modules=["q_proj", "v_proj"])
+    assert json.loads((tmp_path / CONFIG).read_text())["target_modules"] == ["q_proj", "v_proj"]
+    _write(base, tmp_path, target_modules=["model.layers.1.self_attn.q_proj"])
+    assert json.loads((tmp_path / CONFIG).read_text())["target_modules"] == ["model.layers.1.self_attn.q_proj"]
+
+
+def _cut(folder: Path) -> None:
+    file = folder / WEIGHTS
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _not_finite(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    next(iter(tensors.values()))[0, 0] = float("nan")
+    save_file(tensors, folder / WEIGHTS)
+
+
+def _half(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    del tensors[next(name for name in tensors if "lora_B" in name)]
+    save_file(tensors, folder / WEIGHTS)
+
+
+def _config(**changes: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / CONFIG).read_text())
+        (folder / CONFIG).write_text(json.dumps(config | changes))
+
+    return change
+
+
+DAMAGES: list[tuple[Callable[[Path], None], str]] = [
+    (_cut, "cannot be read"),
+    (_not_finite, "not finite"),
+    (_half, "has no A and B of rank 16"),
+    (lambda folder: (folder / CONFIG).unlink(), "adapter_config.json is missing"),
+    (lambda folder: (folder / WEIGHTS).unlink(), "cannot be read"),
+    (lambda folder: (folder / WEIGHTS).write_bytes(b"\x80\x04K\x01."), "cannot be read"),
+    (lambda folder: (folder / CONFIG).write_text("{"), "cannot be read"),
+    (_config(peft_type="IA3"), "not a LoRA adapter"),
+    (_config(use_dora=True, rank_pattern={"q": 1}), "uses use_dora, rank_pattern"),
+    (_config(r=10**9), "make no sense"),
+    (_config(lora_alpha="loud"), "make no sense"),
+    (_config(r=8), "has no A and B of rank 8"),
+]
+
+
+@pytest.mark.parametrize(("damage", "told"), DAMAGES)
+def test_a_damaged_or_foreign_adapter_is_refused_in_words(
+    base: models.LoadedBase, tmp_path: Path, damage: Callable[[Path], None], told: str
+) -> None:
+    _write(base, tmp_path)
+    damage(tmp_path)
+    with pytest.raises(AdapterError, match=told):
+        adapter_files.read(tmp_path)
+
+
+def test_an_adapter_of_another_base_model_does_not_fit(base: models.LoadedBase, tmp_path: Path) -> None:
+    other = models.load(make_tiny_model(tmp_path / "gpt2", "gpt2"))
+    (tmp_path / "adapter").mkdir()
+    _write(other, tmp_path / "adapter")
+    with pytest.raises(AdapterError, match="another base model: here is no layer transformer"):
+        adapter_files.check_fits(adapter_files.read(tmp_path / "adapter"), base.model)
+
+
+def test_an_adapter_of_another_width_does_not_fit(base: models.LoadedBase, tmp_path: Path) -> None:
+    _write(base, tmp_path, target_modules=["q_proj"])
+    tensors = load_file(tmp_path / WEIGHTS)
+    save_file({n: (t[:, :32].clone() if "lora_A" in n else t) for n, t in tensors.items()}, tmp_path / WEIGHTS)
+    with pytest.raises(AdapterError, match="64 x 64 here, the adapter expects 64 x 32"):
+        adapter_files.check_fits(adapter_files.read(tmp_path), base.model)
+
+
+def test_reading_an_adapter_imports_nothing_its_config_names(base: models.LoadedBase, tmp_path: Path) -> None:
+    import sys
+
+    _write(base, tmp_path)
+    _config(auto_mapping={"parent_library": "antigravity", "base_model_class": "X"})(tmp_path)
+    adapter = adapter_files.read(tmp_path)
+    assert "antigravity" not in sys.modules
+    assert all(torch.isfinite(a).all() for a, _ in adapter.matrices.values())

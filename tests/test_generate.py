@@ -1,0 +1,142 @@
+"""Answers: one batch for all contestants, the same seed for each, and an honest end."""
+
+from itertools import islice
+
+import pytest
+import torch
+
+from engine import adapter_files, models
+from engine.adapter_files import AdapterOnDisk
+from engine.data.render import prompt_ids
+from engine.generate import compare, end_tokens, sample, score
+from engine.methods.inject import adapter_tensors, inject, linear_layers, remove
+from engine.settings import RunSettings
+from engine.train import prepare, train, validation_loss
+from tests.tiny import make_tiny_model, tiny_rows
+
+PROMPT = [{"role": "user", "content": "Question 3: what is rain?"}]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> models.LoadedBase:
+    return models.load(make_tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def adapters(base: models.LoadedBase, tmp_path_factory: pytest.TempPathFactory) -> list[AdapterOnDisk]:
+    """Two adapters of different rank, really trained."""
+    made = []
+    for rank in (4, 9):
+        settings = RunSettings(rank=rank, alpha=2 * rank, learning_rate=1e-2, batch_size=8, epochs=4, seed=rank)
+        for _ in train(base, prepare(base.tokenizer, tiny_rows(48), settings, 256), settings):
+            pass
+        folder = tmp_path_factory.mktemp("adapter")
+        adapter_files.write(folder, adapter_tensors(base.model), base_name="t", settings=settings, model=base.model)
+        remove(base.model)
+        made.append(adapter_files.read(folder))
+    return made
+
+
+def _last(base: models.LoadedBase, who: list[AdapterOnDisk | None], **options: object) -> list[str]:
+    *_, last = compare(base, who, PROMPT, **({"max_tokens": 12, "seed": 3} | options))  # type: ignore[arg-type]
+    return last.texts
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_an_answer_does_not_depend_on_who_else_is_in_the_batch(
+    base: models.LoadedBase, adapters: list[AdapterOnDisk], temperature: float
+) -> None:
+    one, two = adapters
+    together = _last(base, [None, one, two], temperature=temperature)
+    assert together == [_last(base, [who], temperature=temperature)[0] for who in (None, one, two)]
+    assert len(set(together)) == 3
+
+
+def test_the_base_answers_as_transformers_does(base: models.LoadedBase, adapters: list[AdapterOnDisk]) -> None:
+    text = _last(base, [adapters[0], None], temperature=0)[1]
+    prompt = torch.tensor([prompt_ids(base.tokenizer, PROMPT)])
+    out = base.model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=12)
+    assert text == base.tokenizer.decode(out[0, prompt.shape[1] :], skip_special_tokens=True)
+
+
+def test_the_same_contestant_twice_answers_the_same(base: models.LoadedBase, adapters: list[AdapterOnDisk]) -> None:
+    texts = _last(base, [adapters[0], adapters[0]], temperature=1.0)
+    assert texts[0] == texts[1]
+
+
+def test_another_seed_answers_otherwise(base: models.LoadedBase) -> None:
+    assert _last(base, [None], temperature=1.0, seed=1) != _last(base, [None], temperature=1.0, seed=2)
+
+
+def test_the_model_is_left_as_it_was_even_when_an_answer_is_broken_off(
+    base: models.LoadedBase, adapters: list[AdapterOnDisk]
+) -> None:
+    before = dict(linear_layers(base.model))
+    answers = compare(base, [None, adapters[0]], PROMPT, max_tokens=50)
+    list(islice(answers, 2))
+    assert linear_layers(base.model) != before
+    answers.close()
+    assert linear_layers(base.model) == before
+
+
+def test_asking_to_stop_ends_within_a_token(base: models.LoadedBase) -> None:
+    asked = iter([False, False, False, True])
+    snapshots = list(compare(base, [None], PROMPT, max_tokens=100, should_stop=lambda: next(asked)))
+    assert snapshots[-1].tokens[0] <= 3
+
+
+def test_an_answer_ends_at_the_end_mark_and_does_not_show_it(
+    base: models.LoadedBase, adapters: list[AdapterOnDisk]
+) -> None:
+    *_, last = compare(base, [adapters[0]], PROMPT, temperature=0, max_tokens=200)
+    assert last.finished == [True]
+    assert last.tokens[0] < 100
+    assert "<|" not in last.texts[0]
+    assert base.tokenizer.eos_token_id in end_tokens(base)
+
+
+def test_a_prompt_that_fills_the_model_is_refused_in_words(base: models.LoadedBase) -> None:
+    with pytest.raises(ValueError, match=r"The prompt has \d+ tokens; this base model takes 256"):
+        list(compare(base, [None], [{"role": "user", "content": "word " * 400}]))
+
+
+def test_an_answer_stops_where_the_model_has_no_more_positions(base: models.LoadedBase) -> None:
+    messages = [{"role": "user", "content": "a" * 150}]
+    room = 256 - len(prompt_ids(base.tokenizer, messages))
+    *_, last = compare(base, [None], messages, max_tokens=5000, temperature=1.5, top_p=1.0)
+    assert last.tokens[0] <= room
+
+
+def test_scores_are_the_validation_losses_of_each_contestant(
+    base: models.LoadedBase, adapters: list[AdapterOnDisk]
+) -> None:
+    rows = tiny_rows(12)
+    prepared = prepare(base.tokenizer, rows, RunSettings(validation_share=0), 256)
+    untouched, one, _ = score(base, [None, *adapters], rows)
+    assert untouched == pytest.approx(validation_loss(base, prepared.train, 4), rel=1e-5)
+    assert one < 0.7 * untouched
+    inject(base.model, RunSettings(rank=4, alpha=8))
+    remove(base.model)
+
+
+def test_sampling_draws_each_token_as_often_as_it_is_likely() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    draw = torch.Generator().manual_seed(0)
+    drawn = [sample(logits, 1.0, 1.0, draw) for _ in range(4000)]
+    shares = [drawn.count(i) / 4000 for i in range(4)]
+    assert shares == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.03)
+
+
+def test_top_p_leaves_only_the_likeliest_tokens() -> None:
+    logits = torch.tensor([0.15, 0.5, 0.05, 0.3]).log()
+    draw = torch.Generator().manual_seed(0)
+    drawn = {sample(logits, 1.0, 0.6, draw) for _ in range(500)}
+    assert drawn == {1, 3}
+    assert {sample(logits, 1.0, 0.01, draw) for _ in range(50)} == {1}
+
+
+def test_a_temperature_of_zero_takes_the_likeliest_and_still_uses_one_draw() -> None:
+    draw, other = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    assert sample(torch.tensor([0.0, 2.0, 1.0]), 0, 1.0, draw) == 1
+    sample(torch.tensor([0.0, 2.0, 1.0]), 1.0, 1.0, other)
+    assert torch.rand((), generator=draw) == torch.rand((), generator=other)

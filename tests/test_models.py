@@ -1,0 +1,120 @@
+"""Base models: what is a usable folder, what it is made of, where it runs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import models
+from engine.models import Hardware, ModelError, choose_device
+from tests.tiny import make_tiny_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_tiny_model(tmp_path / "tiny")
+
+
+def test_the_facts_are_those_of_the_loaded_model(folder: Path) -> None:
+    facts = models.describe(folder)
+    model = models.load(folder).model
+    assert facts["parameters"] == sum(p.numel() for p in model.parameters())
+    assert facts["architecture"] == "LlamaForCausalLM"
+    assert facts["max_length"] == 256
+    assert facts["chat_template"] is True
+    for layer in facts["layers"]:
+        assert model.get_submodule(layer["path"]).weight.shape == (layer["out"], layer["in"])
+
+
+def test_facts_are_plain_json(folder: Path) -> None:
+    assert json.loads(json.dumps(models.describe(folder))) == models.describe(folder)
+
+
+def test_a_fingerprint_changes_with_any_byte_of_the_weights_and_not_with_the_place(
+    folder: Path, tmp_path: Path
+) -> None:
+    before = models.fingerprint(folder)
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert models.fingerprint(moved) == before
+    weights = moved / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    assert models.fingerprint(moved) != before
+
+
+def _config(**changes: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    return change
+
+
+def _as_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+DAMAGES: list[tuple[Callable[[Path], None], str]] = [
+    (lambda f: (f / "config.json").unlink(), "has no config.json"),
+    (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
+    (lambda f: (f / "config.json").write_text("[]"), "one JSON object"),
+    (_config(auto_map={"AutoModel": "evil.Model"}), "needs its own Python code"),
+    (_config(model_type="vit"), "no text model"),
+    (_as_pickle, "a format that can run code"),
+    (lambda f: (f / "model.safetensors").unlink(), "has no weights"),
+    (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
+]
+
+
+@pytest.mark.parametrize(("damage", "told"), DAMAGES)
+def test_a_folder_that_is_no_base_model_is_refused_in_words(
+    folder: Path, damage: Callable[[Path], None], told: str
+) -> None:
+    damage(folder)
+    with pytest.raises(ModelError, match=told):
+        models.check_folder(folder)
+
+
+def test_all_that_is_wrong_with_a_folder_is_told_at_once(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    _as_pickle(folder)
+    with pytest.raises(ModelError) as told:
+        models.check_folder(folder)
+    assert len(told.value.problems) == 2
+
+
+def test_truncated_weights_are_refused_in_words(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(Exception, match=r"cannot be loaded") as told:
+        models.load(folder)
+    assert isinstance(told.value, ModelError)
+
+
+def test_a_base_without_chat_template_gets_the_plain_one(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    assert models.has_chat_template(folder) is False
+    tokenizer = models.load_tokenizer(folder)
+    messages = [{"role": "user", "content": "Hello"}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert text == "User: Hello\nAssistant: "
+
+
+@pytest.mark.parametrize(
+    ("hardware", "kind", "dtype", "why"),
+    [
+        (Hardware(cuda_name="H100", cuda_memory=80, cuda_bf16=True, mps=True), "cuda", torch.bfloat16, "computes bf16"),
+        (Hardware(cuda_name="T4", cuda_memory=16), "cuda", torch.float32, "no bf16"),
+        (Hardware(mps=True), "mps", torch.float32, "Apple"),
+        (Hardware(cpu_threads=2), "cpu", torch.float32, "no GPU"),
+    ],
+)
+def test_the_device_is_the_fastest_there_is_with_a_reason(
+    hardware: Hardware, kind: str, dtype: torch.dtype, why: str
+) -> None:
+    device = choose_device(hardware)
+    assert (device.kind, device.dtype) == (kind, dtype)
+    assert why in device.why
