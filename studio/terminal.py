@@ -4,6 +4,7 @@ Knows jobs only by what they say about themselves. Progress never goes to stdout
 people or models never reaches the terminal with its control characters.
 """
 
+import shutil
 import sys
 import textwrap
 import time
@@ -118,8 +119,9 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else plain(str(value)).replace("\n", " ")
 
 
-def side_by_side(heads: Sequence[str], texts: Sequence[str], width: int) -> str:
-    """Texts in columns next to each other, each wrapped to its share of `width` characters."""
+def side_by_side(heads: Sequence[str], texts: Sequence[str], width: int | None = None) -> str:
+    """Texts in columns next to each other, each wrapped to its share of `width` characters (default: the terminal)."""
+    width = width or shutil.get_terminal_size((100, 24)).columns
     share = max(20, (width - 3 * (len(heads) - 1)) // len(heads))
     columns = [
         [*_wrapped(head, share), "-" * share, *_wrapped(text, share)] for head, text in zip(heads, texts, strict=True)

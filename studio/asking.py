@@ -1,0 +1,153 @@
+"""From what a person types to what it means: a model, a data set, adapters by name or number, and their answers.
+
+Serves the command line and the demo. Where a name means nothing, the error lists what there is.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adapters_store.store import Store
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from jobs.ask import Answerer
+from jobs.progress import job_sentence
+from studio import actions
+from studio.edge import CommandFailed, UsageError
+from studio.terminal import follow, say
+
+STARTER = "starter"
+MOST_ADAPTERS = 4
+DEADLINE = 900.0  # seconds for an answer; a large model on a slow disk takes its time to load
+
+
+class Sampling(NamedTuple):
+    """How answers are drawn: the same values give the same answers on the same machine."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+
+
+def data_set(store: Store, text: str) -> DataSet:
+    """The data set called `text`, or made from the file `text`.
+
+    Raises:
+        UsageError: neither.
+        DataError: the file cannot be learned from.
+    """
+    actions.import_samples(store)
+    known = store.data_sets()
+    named = [data for data in known if data.name == text]
+    if named:
+        return named[-1]
+    file = Path(text).expanduser()
+    if not file.is_file():
+        names = ", ".join(data.name for data in known)
+        raise UsageError(f"{text} is neither a data set nor a file. There are {names}.")
+    return actions.import_file(store, file, file.name)
+
+
+def base_model(store: Store, text: str) -> BaseModel:
+    """The base model with this name or number; "starter" is fetched first when it is not here.
+
+    Raises:
+        UsageError: there is none.
+        CommandFailed: the starter model could not be fetched.
+    """
+    if text == STARTER:
+        return _starter(store)
+    known = store.base_models()
+    found = [base for base in known if base.name == text] or [base for base in known if str(base.id) == text]
+    if not found:
+        names = ", ".join(base.name for base in known) or "none but the starter model"
+        how = "Add one: python -m studio models add FOLDER"
+        raise UsageError(f"There is no base model {text}. There are {names}. {how}")
+    return found[-1]
+
+
+def _starter(store: Store) -> BaseModel:
+    job = actions.fetch_starter(store)
+    if job is not None:
+        job = follow(store, job.id)
+    base = actions.starter_model(store)
+    if base is None:
+        raise CommandFailed(f"The starter model is not here. {job_sentence(job) if job else ''}".strip())
+    return base
+
+
+def model_from(store: Store, job: Job) -> BaseModel | None:
+    """The base model that an ended fetch job of a folder added; None when the same model was here before.
+
+    Raises:
+        CommandFailed: the folder is no usable model.
+    """
+    if job.state != "completed":
+        raise CommandFailed(f"The model was not added. {job_sentence(job)}")
+    return next((base for base in store.base_models() if base.path == str(job.settings["path"])), None)
+
+
+def adapter(store: Store, text: str) -> Adapter:
+    """The adapter with this name or number. UsageError if there is none."""
+    found, _ = store.adapters(limit=1000)
+    same = [a for a in found if a.name == text] or [a for a in found if str(a.id) == text]
+    if not same:
+        raise UsageError(f"There is no adapter {text}. See: python -m studio adapters list")
+    return same[0]
+
+
+def contestants(store: Store, texts: Sequence[str]) -> list[Adapter]:
+    """The adapters to compare, in order. UsageError unless there are one to four of one base model."""
+    if not 1 <= len(texts) <= MOST_ADAPTERS:
+        raise UsageError(f"{len(texts)} adapters were named; one to {MOST_ADAPTERS} can be compared.")
+    chosen = [adapter(store, text) for text in texts]
+    bases = {a.base_model.id: a.base_model.name for a in chosen}
+    if len(bases) > 1:
+        raise UsageError(f"These adapters belong to different base models: {', '.join(bases.values())}.")
+    return chosen
+
+
+def answers(
+    store: Store, chosen: Sequence[Adapter], prompt: str, system: str, sampling: Sampling
+) -> list[dict[str, Any]]:
+    """What the base and each adapter answer, as rows of one batch: name, id, sha256, text, tokens, tokens_per_second.
+
+    Raises:
+        AnswererError: no answer.
+    """
+    answerer = Answerer(store.files.log("answerer"))
+    try:
+        return answers_of(answerer, store, chosen, prompt, system, sampling)
+    finally:
+        answerer.close()
+
+
+def answers_of(
+    answerer: Answerer, store: Store, chosen: Sequence[Adapter], prompt: str, system: str, sampling: Sampling
+) -> list[dict[str, Any]]:
+    """As `answers`, from an answerer that is warm already."""
+    base = chosen[0].base_model
+    first = [{"role": "system", "content": system}] if system else []
+    say("Loading the model and answering.")
+    parts = answerer.stream(
+        "compare",
+        deadline=DEADLINE,
+        base_path=str(store.base_path(base)),
+        adapters=[str(store.adapter_path(a)) for a in chosen],
+        messages=[*first, {"role": "user", "content": prompt}],
+        threads=1 if store.jobs(kinds=["train"], states=["starting", "running", "finishing"], limit=1) else None,
+        **sampling._asdict(),
+    )
+    last = list(parts)[-1]
+    named = [(base.name, None, None), *((a.name, a.id, a.sha256) for a in chosen)]
+    return [
+        {
+            "name": name,
+            "id": number,
+            "sha256": sha256,
+            "text": last["texts"][i],
+            "tokens": last["tokens"][i],
+            "tokens_per_second": last["tokens"][i] / last["seconds"] if last["seconds"] else 0.0,
+        }
+        for i, (name, number, sha256) in enumerate(named)
+    ]

@@ -1,0 +1,302 @@
+"""`python -m studio ...`: all that the page can do, for scripts.
+
+Results go to stdout, progress and problems to stderr. Exit codes: 0 done, 1 failed, 2 asked for with values that cannot
+be. Imports neither torch nor Gradio; what the commands do is in `actions.py`, and their settings are declared in
+`engine/settings.py`.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adapters_store.store import Store
+from adapters_store.tables import Adapter, BaseModel, Job
+from studio import actions, asking, doctor, records
+from studio.edge import CommandFailed, UsageError, at_the_edge, log_to
+from studio.options import with_settings
+from studio.terminal import follow, plain, say, side_by_side, table
+from studio.words import file_name
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folder.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Which = Annotated[str, typer.Argument(help="Its number or its name.", show_default=False)]
+JobNumber = Annotated[int, typer.Argument(help="The number of the job.", min=1, show_default=False)]
+
+_PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+app = typer.Typer(help="LoRA Studio for scripts.", add_completion=False, **_PLAIN)
+jobs = typer.Typer(help="The queue: what runs, waits and has ended.", **_PLAIN)
+adapters = typer.Typer(help="The library of trained adapters.", **_PLAIN)
+models = typer.Typer(help="The base models.", **_PLAIN)
+app.add_typer(jobs, name="jobs")
+app.add_typer(adapters, name="adapters")
+app.add_typer(models, name="models")
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@with_settings
+def train(
+    data: Annotated[str, typer.Option("--data", help="A sample's name, a data set's name, or a file.")],
+    model: Annotated[str, typer.Option("--model", help="A base model's name or number.")] = asking.STARTER,
+    name: Annotated[str, typer.Option("--name", help="What to call the adapter.", show_default=False)] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+    **values: object,
+) -> None:
+    """Fine-tune a base model on a data set, and wait for the adapter."""
+    with opened(data_dir) as store:
+        chosen = asking.data_set(store, data)
+        base = asking.base_model(store, model)
+        job = actions.start_run(store, base_model_id=base.id, data_set_id=chosen.id, values=values, name=name)
+        if detach:
+            _show(as_json, records.job_record(job), str(job.id))
+            return
+        job = wait(store, job)
+        _show_trained(store, job, as_json)
+
+
+def wait(store: Store, job: Job) -> Job:
+    """Follow the job to its end. Ctrl-C leaves it running, and says so."""
+    try:
+        return follow(store, job.id)
+    except KeyboardInterrupt:
+        say(f"\nNot waiting any more; {job.name} goes on. To stop it: python -m studio jobs stop {job.id}")
+        raise
+
+
+def _show_trained(store: Store, job: Job, as_json: bool) -> None:
+    adapter = store.adapter(job.adapter_id) if job.adapter_id is not None else None
+    made = records.adapter_record(adapter) if adapter else None
+    if as_json:
+        _print_json({"job": records.job_record(job), "adapter": made})
+    elif adapter:
+        print(f"Adapter {adapter.id}: {plain(adapter.name)}")
+    if adapter is None:
+        raise CommandFailed(f"Job {job.id} ({job.state}) left no adapter. {job.why}".strip())
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+
+
+@jobs.command("list")
+def list_jobs(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 50,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List jobs, the newest first."""
+    with opened(data_dir) as store:
+        found = [records.job_record(job) for job in store.jobs(limit=limit)]
+    rows = [(job["id"], job["kind"], job["name"], job["state"], job["says"]) for job in found]
+    _show(as_json, found, table(("Job", "Kind", "Name", "State", ""), rows) if rows else "No jobs yet.")
+
+
+@jobs.command("show")
+def show_job(number: JobNumber, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Show a job: its settings, where it stands, and with --json its loss curve."""
+    with opened(data_dir) as store:
+        job = store.job(number)
+        metrics = [records.metric_record(metric) for metric in store.metrics(number)] if as_json else []
+    record = records.job_record(job)
+    _show(as_json, {**record, "metrics": metrics}, _facts(record))
+
+
+@jobs.command("stop")
+def stop_job(
+    number: JobNumber,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Keep nothing; else the adapter so far is kept.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Ask a job to end."""
+    with opened(data_dir) as store:
+        record = records.job_record(actions.stop_job(store, number, "cancel" if cancel else "keep"))
+    _show(as_json, record, record["says"])
+
+
+# --- adapters -----------------------------------------------------------------------------------------------------
+
+
+@adapters.command("list")
+def list_adapters(
+    search: Annotated[str, typer.Option(help="Words in the names of adapter, base and data.")] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List the adapters, the newest first."""
+    with opened(data_dir) as store:
+        found, total = store.adapters(search=search, limit=1000)
+    rows = [(a.id, a.name, a.base_model.name, a.rank, a.alpha, a.validation_loss, a.sha256[:10]) for a in found]
+    heads = ("Adapter", "Name", "Base", "r", "alpha", "Validation", "Hash")
+    _show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
+    if total > len(found):
+        say(f"{total - len(found)} more; narrow it with --search.")
+
+
+@adapters.command("export")
+def export_adapter(
+    which: Which,
+    to: Annotated[Path | None, typer.Option("--to", help="A file or a folder; default: here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Write an adapter as a zip in PEFT's format."""
+    with opened(data_dir) as store:
+        adapter = asking.adapter(store, which)
+        target = _zip_target(adapter, to)
+        if target.exists() and not force:
+            raise UsageError(f"{target} is there already. Choose another place with --to, or add --force.")
+        partial = target.with_name(target.name + ".partial")
+        try:
+            actions.zip_adapter(store, adapter.id, partial)
+            partial.replace(target)
+        except OSError as error:
+            raise CommandFailed(f"{target} could not be written: {error.strerror}.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+    record = {"file": str(target), "bytes": target.stat().st_size, "adapter": records.adapter_record(adapter)}
+    _show(as_json, record, str(target))
+
+
+def _zip_target(adapter: Adapter, to: Path | None) -> Path:
+    target = Path.cwd() if to is None else to.expanduser().absolute()
+    return target / f"{file_name(adapter.name)}.zip" if target.is_dir() else target
+
+
+@adapters.command("delete")
+def delete_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Delete an adapter; its files stay in the data folder's trash for a week."""
+    with opened(data_dir) as store:
+        adapter = asking.adapter(store, which)
+        store.delete_adapter(adapter.id)
+    _show(as_json, records.adapter_record(adapter), f"Deleted {plain(adapter.name)}.")
+
+
+# --- comparing ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def compare(
+    prompt: Annotated[str, typer.Argument(help="What all of them answer.", show_default=False)],
+    adapter: Annotated[list[str], typer.Option("--adapter", help="A number or name; repeatable, up to four.")],
+    system: Annotated[str, typer.Option(help="A system message before the prompt.")] = "",
+    temperature: Annotated[float, typer.Option(min=0, max=5, help="0 is greedy.")] = 0.7,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
+    max_tokens: Annotated[int, typer.Option(min=1, max=4096)] = 200,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Have the base and up to four of its adapters answer the same prompt, side by side."""
+    with opened(data_dir) as store:
+        chosen = asking.contestants(store, adapter)
+        sampling = asking.Sampling(temperature, top_p, max_tokens, seed)
+        answers = asking.answers(store, chosen, prompt, system, sampling)
+    record = {"prompt": prompt, "system": system, **sampling._asdict(), "contestants": answers}
+    heads = [f"{a['name']} {(a['sha256'] or '')[:10]} {a['tokens_per_second']:.1f} tokens/s" for a in answers]
+    _show(as_json, record, side_by_side(heads, [a["text"] for a in answers]))
+
+
+# --- base models --------------------------------------------------------------------------------------------------
+
+
+@models.command("list")
+def list_models(as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """List the base models."""
+    with opened(data_dir) as store:
+        found = [records.model_record(store, base) for base in store.base_models()]
+    rows = [(m["id"], m["name"], f"{m['parameters']:,}", "" if m["present"] else "files are gone") for m in found]
+    nothing = "No base models yet. The first run fetches the starter model; or: python -m studio models add FOLDER"
+    _show(as_json, found, table(("Model", "Name", "Parameters", ""), rows) if rows else nothing)
+
+
+@models.command("add")
+def add_model(
+    folder: Annotated[str, typer.Argument(help='A model folder, or "starter" to fetch the starter model.')],
+    name: Annotated[str, typer.Option("--name", help="What to call it.", show_default=False)] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Add a base model from a folder of this machine, or fetch the starter model."""
+    with opened(data_dir) as store:
+        if folder == asking.STARTER:
+            base: BaseModel | None = asking.base_model(store, folder)
+        else:
+            job = wait(store, actions.add_model_folder(store, Path(folder), name or None))
+            base = asking.model_from(store, job)
+        record = records.model_record(store, base) if base else None
+    told = f"Model {base.id}: {plain(base.name)}" if base else "This model is in the list already."
+    _show(as_json, record, told)
+
+
+# --- health -------------------------------------------------------------------------------------------------------
+
+
+@app.command("doctor")
+def check_health(
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte of the base models, too.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Check the data folder and the installation: faults exit 1 and say how to mend, warnings exit 0."""
+    report = doctor.examine(data_dir, deep=deep)
+    _show(as_json, report.record(), report.text())
+    if report.faults:
+        raise typer.Exit(1)
+
+
+# --- the edge -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(data_dir: Path | None) -> Iterator[Store]:
+    """The store of the data folder, with the log of the command line in it."""
+    store = actions.open_store(data_dir)
+    log_to(store.files.log("cli"))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _show(as_json: bool, record: object, text: str) -> None:
+    if as_json:
+        _print_json(record)
+    else:
+        print(text)
+
+
+def _print_json(record: object) -> None:
+    json.dump(record, sys.stdout, ensure_ascii=False, indent=2)
+    print(flush=True)
+
+
+def _facts(record: dict[str, Any]) -> str:
+    shown = {key: value for key, value in record.items() if value not in (None, "", {}, [])}
+    return "\n".join(f"{key:<11}{plain(_short(value))}" for key, value in shown.items())
+
+
+def _short(value: object) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items() if v is not None) if isinstance(value, dict) else str(value)
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Do what `given` (default: the process's arguments) asks; the exit code."""
+    codes: list[int] = []
+
+    def command() -> None:
+        try:
+            app(args=list(given) if given is not None else None, prog_name="python -m studio")
+        except SystemExit as end:  # how Typer ends: its own usage errors are code 2
+            codes.append(int(end.code or 0))
+
+    return at_the_edge(command) or (codes[0] if codes else 0)

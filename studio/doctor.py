@@ -1,0 +1,262 @@
+"""The check of a data folder and an installation: what is broken, what is odd, and how to mend it.
+
+Looks and tells; it changes nothing. A fault means that something a person relies on is damaged; a warning, that
+something works but could be better. Imports no torch: versions are read from the installed packages' own records.
+"""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from adapters_store.files import locate
+from adapters_store.store import LIVE, Store, StoreError
+from jobs import process
+from studio import actions
+
+FLOORS = {
+    "torch": "2.10",
+    "transformers": "5.5",
+    "gradio": "6.31",
+    "safetensors": "0.8.0",
+    "jinja2": "3.1.6",
+    "SQLAlchemy": "2.1",
+}
+SOUND_SQLITE = (3, 51, 3)  # older ones can, in rare cases, damage a library in WAL mode
+CUDA_PACKAGES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu13")
+LITTLE_ROOM = 2_000_000_000  # bytes; the starter model and a few runs
+NO_ROOM = 100_000_000  # bytes; less and the library itself cannot be written
+
+Level = Literal["ok", "warning", "fault"]
+
+
+class Finding(NamedTuple):
+    """What one check found: a sentence, and what to do about it."""
+
+    check: str
+    level: Level
+    says: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings, in the order of the checks."""
+
+    data_dir: Path
+    findings: list[Finding]
+
+    @property
+    def faults(self) -> list[Finding]:
+        """What is broken."""
+        return [finding for finding in self.findings if finding.level == "fault"]
+
+    def record(self) -> dict[str, Any]:
+        """The report for `--json`."""
+        counts = {level: sum(f.level == level for f in self.findings) for level in ("ok", "warning", "fault")}
+        found = [finding._asdict() for finding in self.findings]
+        return {"data_dir": str(self.data_dir), "healthy": not self.faults, "counts": counts, "findings": found}
+
+    def text(self) -> str:
+        """The report for a person, a line or two a finding."""
+        signs = {"ok": "  ok    ", "warning": "warning ", "fault": " FAULT  "}
+        lines = [str(self.data_dir)]
+        for finding in self.findings:
+            lines.append(f"{signs[finding.level]}{finding.check}: {finding.says}")
+            if finding.mend:
+                lines.append(f"        To mend: {finding.mend}")
+        return "\n".join(lines)
+
+
+def examine(data_dir: Path | None, *, deep: bool = False) -> Report:
+    """The report on a data folder, also when its library cannot even be opened."""
+    try:
+        store = actions.open_store(data_dir)
+    except StoreError as error:
+        folder = locate(data_dir).expanduser().absolute()
+        broken = Finding("database", "fault", str(error), "Follow what it says, then run doctor again.")
+        return Report(folder, [broken, *_installation(folder)])
+    try:
+        return run(store, deep=deep)
+    finally:
+        store.close()
+
+
+def run(store: Store, *, deep: bool = False) -> Report:
+    """Do all checks. `deep` reads every byte of the base models as well."""
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _database(store),
+        lambda: _adapters(store),
+        lambda: _data_sets(store),
+        lambda: _base_models(store, deep),
+        lambda: _jobs(store),
+        lambda: _strays(store),
+        lambda: iter(_installation(store.files.root)),
+    ]
+    return Report(store.files.root, [finding for check in checks for finding in check()])
+
+
+def _database(store: Store) -> Iterator[Finding]:
+    problems = store.integrity()
+    for problem in problems:
+        mend = "Close the studio, move studio.db aside, and put a backup (studio-before-*.db or your own) in its place."
+        yield Finding("database", "fault", problem, mend)
+    if not problems:
+        yield Finding("database", "ok", "The library is whole.")
+
+
+def _adapters(store: Store) -> Iterator[Finding]:
+    listed, total = store.adapters(limit=1000)
+    whole = True
+    for adapter in listed:
+        for problem in _damage(store, adapter.folder, adapter.sha256):
+            whole = False
+            mend = (
+                f"Put {store.adapter_path(adapter)} back from a backup, or remove the adapter: "
+                f"python -m studio adapters delete {adapter.id}"
+            )
+            yield Finding("adapters", "fault", f"{adapter.name} ({adapter.id}): {problem}", mend)
+    if whole:
+        yield Finding("adapters", "ok", f"{len(listed)} of {total} adapters agree with their hashes.")
+
+
+def _damage(store: Store, folder: str, sha256: str) -> list[str]:
+    problems = store.files.problems("adapters", folder)
+    if not problems and store.files.digest("adapters", folder) != sha256:
+        problems = ["its files agree with each other, but are not the ones that were trained (the hash differs)."]
+    return problems
+
+
+def _data_sets(store: Store) -> Iterator[Finding]:
+    known, whole = store.data_sets(), True
+    for data in known:
+        for problem in store.files.problems("datasets", data.folder):
+            whole = False
+            mend = f"Put {store.rows_path(data).parent} back from a backup. Adapters trained on it are not affected."
+            yield Finding("data sets", "fault", f"{data.name} ({data.id}): {problem}", mend)
+    if whole:
+        yield Finding("data sets", "ok", f"{len(known)} data sets agree with their hashes.")
+
+
+def _base_models(store: Store, deep: bool) -> Iterator[Finding]:
+    known, whole = store.base_models(), True
+    for base in known:
+        path = store.base_path(base)
+        problems = [] if path.is_dir() else [f"its folder {path} is missing."]
+        if deep and not problems and base.folder:
+            problems = store.files.problems("models", base.folder)
+        for problem in problems:
+            whole = False
+            yield Finding("base models", "fault", f"{base.name} ({base.id}): {problem}", _mend_model(base.source, path))
+    if whole:
+        how = "are whole" if deep else "are in place (--deep reads every byte)"
+        yield Finding("base models", "ok", f"{len(known)} base models: all {how}.")
+
+
+def _mend_model(source: str, path: Path) -> str:
+    if source == "starter":
+        return f"Remove {path} if it is there, and fetch it again: python -m studio models add starter"
+    return f"Put the folder back at {path}, or add it from where it is now: python -m studio models add FOLDER"
+
+
+def _jobs(store: Store) -> Iterator[Finding]:
+    lost = [
+        job for job in store.jobs(states=list(LIVE), limit=1000) if job.owner is None or not process.alive(job.owner)
+    ]
+    for job in lost:
+        mend = "Start the studio (python app.py): its runner marks the job as interrupted, and it can be started again."
+        yield Finding("jobs", "fault", f"Job {job.id} ({job.name}) is {job.state}, but its worker is gone.", mend)
+    if not lost:
+        yield Finding("jobs", "ok", "Every running job has a live worker.")
+
+
+def _strays(store: Store) -> Iterator[Finding]:
+    leftovers, orphans = store.files.leftovers(), store.orphans()
+    for path in leftovers:
+        mend = "It goes by itself when the studio is started; or delete it."
+        yield Finding("leftovers", "warning", f"{path} was left by a process that is gone.", mend)
+    for path in orphans:
+        mend = "Nothing uses it; move it away or delete it."
+        yield Finding("orphans", "fault", f"{path} belongs to nothing in the library.", mend)
+    if not leftovers and not orphans:
+        yield Finding("leftovers", "ok", "No folder is left over.")
+
+
+def _installation(root: Path) -> list[Finding]:
+    return [*_versions(), _sqlite(), *_processor(), _room(root)]
+
+
+def _versions() -> Iterator[Finding]:
+    found = {package: _installed(package) for package in FLOORS}
+    for package, floor in FLOORS.items():
+        have = found[package]
+        if have is None or _numbers(have) < _numbers(floor):
+            says = f"{package} is {have or 'missing'}; {floor} or newer is needed, as older ones have known holes."
+            yield Finding("versions", "fault", says, "python -m pip install --upgrade -r requirements.txt")
+    said = ", ".join(f"{package} {have}" for package, have in found.items() if have)
+    yield Finding("versions", "ok", said)
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """`2.13.0+cpu` as (2, 13, 0): enough to compare releases with a floor."""
+    return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
+
+
+def _sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> Finding:
+    shown = ".".join(map(str, found))
+    if found >= SOUND_SQLITE:
+        return Finding("SQLite", "ok", shown)
+    wanted = ".".join(map(str, SOUND_SQLITE))
+    says = f"This Python comes with SQLite {shown}. Before {wanted} it has a rare fault that can damage a library."
+    return Finding("SQLite", "warning", says, "Use a newer Python where you can, and keep a backup of studio.db.")
+
+
+def _processor() -> Iterator[Finding]:
+    torch, gpus = _installed("torch"), _nvidia_gpus()
+    if torch and gpus and _is_cpu_build(torch):
+        says = f"NVIDIA GPU found ({', '.join(gpus)}), but this torch ({torch}) is a CPU build."
+        mend = "Install the CUDA build: run the command that https://pytorch.org/get-started/locally/ shows for it."
+        yield Finding("device", "warning", says, mend)
+    else:
+        yield Finding("device", "ok", f"GPU: {', '.join(gpus)}" if gpus else "No NVIDIA GPU; runs use the CPU.")
+
+
+def _is_cpu_build(torch: str) -> bool:
+    """A CPU build says so in its version (`2.13.0+cpu`); the plain one does where no CUDA package came with it."""
+    if "+" in torch:
+        return "+cpu" in torch
+    return not any(map(_installed, CUDA_PACKAGES))
+
+
+def _nvidia_gpus() -> list[str]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    try:
+        asked = subprocess.run(
+            [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in asked.stdout.splitlines() if line.strip()]
+
+
+def _room(root: Path) -> Finding:
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    says, mend = f"{free / 1e9:,.1f} GB free.", "Free some space, or choose another disk with --data-dir."
+    if free < NO_ROOM:
+        return Finding("disk", "fault", says, mend)
+    return Finding("disk", "warning", says, mend) if free < LITTLE_ROOM else Finding("disk", "ok", says)

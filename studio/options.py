@@ -1,0 +1,67 @@
+"""The settings of a run as command line options, made from their declarations in `engine/settings.py`.
+
+Every option takes text as it was typed: the declarations check it, so that all problems are told at once and in the
+same words as on the page. Knows nothing about what the values mean.
+"""
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from engine.settings import RunSettings, bounds
+
+Command = Callable[..., None]
+
+
+def with_settings(command: Command) -> Command:
+    """`command` with one option for each setting; those that were given reach it as keyword arguments."""
+
+    @functools.wraps(command)
+    def filled(**given: object) -> None:
+        chosen = {name: _typed(name, given.pop(name)) for name in RunSettings.model_fields if given[name] is not None}
+        own = {name: given.pop(name) for name in list(given) if name not in RunSettings.model_fields}
+        command(**own, **chosen)
+
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [_parameter(name) for name in RunSettings.model_fields]
+    filled.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    hints = typing.get_type_hints(command, include_extras=True)
+    filled.__annotations__ = {p.name: hints.get(p.name, p.annotation) for p in (*own, *options)}
+    return filled
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    option = typer.Option(f"--{name.replace('_', '-')}", help=_help(name), metavar=_metavar(name), show_default=False)
+    kind: Any = Annotated[str | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _help(name: str) -> str:
+    field = RunSettings.model_fields[name]
+    low, high = bounds(name)
+    extra = field.json_schema_extra
+    unit = extra.get("unit") if isinstance(extra, dict) else ""
+    facts = []
+    if low is not None and high is not None:
+        facts.append(f"{low:g} to {high:g}{f' {unit}' if unit else ''}")
+    if field.default is not None:
+        facts.append(f"default: {field.default}")
+    return f"{field.description} [{'; '.join(facts)}]" if facts else str(field.description)
+
+
+def _metavar(name: str) -> str:
+    kind = RunSettings.model_fields[name].annotation
+    if typing.get_origin(kind) is typing.Literal:
+        return "|".join(typing.get_args(kind))
+    return "NAME,NAME" if name == "target_modules" else "WHOLE" if kind is int else "NUMBER"
+
+
+def _typed(name: str, text: object) -> object:
+    """A list is written with commas; everything else stays text for the declarations to read."""
+    if name == "target_modules":
+        return [part.strip() for part in str(text).split(",") if part.strip()]
+    return text
