@@ -3,7 +3,8 @@
 Serves the command line and the demo. Where a name means nothing, the error lists what there is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from jobs.ask import Answerer
 from jobs.progress import job_sentence
 from studio import actions
-from studio.edge import CommandFailed, UsageError
+from studio.edge import CommandFailed, UsageError, log_to
 from studio.terminal import follow, say
 
 STARTER = "starter"
@@ -27,6 +28,26 @@ class Sampling(NamedTuple):
     top_p: float
     max_tokens: int
     seed: int
+
+
+@contextmanager
+def opened(data_dir: Path | None) -> Iterator[Store]:
+    """The store of the data folder, with the log of the command line in it."""
+    store = actions.open_store(data_dir)
+    log_to(store.files.log("cli"))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def wait(store: Store, job: Job) -> Job:
+    """Follow the job to its end. Ctrl-C leaves it running, and says so."""
+    try:
+        return follow(store, job.id)
+    except KeyboardInterrupt:
+        say(f"\nNot waiting any more; {job.name} goes on. To stop it: python -m studio jobs stop {job.id}")
+        raise
 
 
 def data_set(store: Store, text: str) -> DataSet:

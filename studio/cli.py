@@ -5,10 +5,7 @@ be. Imports neither torch nor Gradio; what the commands do is in `actions.py`, a
 `engine/settings.py`.
 """
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +14,9 @@ import typer
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, Job
 from studio import actions, asking, doctor, records
-from studio.edge import CommandFailed, UsageError, at_the_edge, log_to
+from studio.edge import CommandFailed, UsageError, at_the_edge
 from studio.options import with_settings
-from studio.terminal import follow, plain, say, side_by_side, table
+from studio.terminal import plain, print_json, say, side_by_side, table
 from studio.words import file_name
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folder.", show_default=False)]
@@ -52,31 +49,22 @@ def train(
     **values: object,
 ) -> None:
     """Fine-tune a base model on a data set, and wait for the adapter."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         chosen = asking.data_set(store, data)
         base = asking.base_model(store, model)
         job = actions.start_run(store, base_model_id=base.id, data_set_id=chosen.id, values=values, name=name)
         if detach:
             _show(as_json, records.job_record(job), str(job.id))
             return
-        job = wait(store, job)
+        job = asking.wait(store, job)
         _show_trained(store, job, as_json)
-
-
-def wait(store: Store, job: Job) -> Job:
-    """Follow the job to its end. Ctrl-C leaves it running, and says so."""
-    try:
-        return follow(store, job.id)
-    except KeyboardInterrupt:
-        say(f"\nNot waiting any more; {job.name} goes on. To stop it: python -m studio jobs stop {job.id}")
-        raise
 
 
 def _show_trained(store: Store, job: Job, as_json: bool) -> None:
     adapter = store.adapter(job.adapter_id) if job.adapter_id is not None else None
     made = records.adapter_record(adapter) if adapter else None
     if as_json:
-        _print_json({"job": records.job_record(job), "adapter": made})
+        print_json({"job": records.job_record(job), "adapter": made})
     elif adapter:
         print(f"Adapter {adapter.id}: {plain(adapter.name)}")
     if adapter is None:
@@ -93,7 +81,7 @@ def list_jobs(
     data_dir: DataDir = None,
 ) -> None:
     """List jobs, the newest first."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         found = [records.job_record(job) for job in store.jobs(limit=limit)]
     rows = [(job["id"], job["kind"], job["name"], job["state"], job["says"]) for job in found]
     _show(as_json, found, table(("Job", "Kind", "Name", "State", ""), rows) if rows else "No jobs yet.")
@@ -102,7 +90,7 @@ def list_jobs(
 @jobs.command("show")
 def show_job(number: JobNumber, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show a job: its settings, where it stands, and with --json its loss curve."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         job = store.job(number)
         metrics = [records.metric_record(metric) for metric in store.metrics(number)] if as_json else []
     record = records.job_record(job)
@@ -117,7 +105,7 @@ def stop_job(
     data_dir: DataDir = None,
 ) -> None:
     """Ask a job to end."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         record = records.job_record(actions.stop_job(store, number, "cancel" if cancel else "keep"))
     _show(as_json, record, record["says"])
 
@@ -132,7 +120,7 @@ def list_adapters(
     data_dir: DataDir = None,
 ) -> None:
     """List the adapters, the newest first."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         found, total = store.adapters(search=search, limit=1000)
     rows = [(a.id, a.name, a.base_model.name, a.rank, a.alpha, a.validation_loss, a.sha256[:10]) for a in found]
     heads = ("Adapter", "Name", "Base", "r", "alpha", "Validation", "Hash")
@@ -150,7 +138,7 @@ def export_adapter(
     data_dir: DataDir = None,
 ) -> None:
     """Write an adapter as a zip in PEFT's format."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         target = _zip_target(adapter, to)
         if target.exists() and not force:
@@ -175,7 +163,7 @@ def _zip_target(adapter: Adapter, to: Path | None) -> Path:
 @adapters.command("delete")
 def delete_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Delete an adapter; its files stay in the data folder's trash for a week."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         store.delete_adapter(adapter.id)
     _show(as_json, records.adapter_record(adapter), f"Deleted {plain(adapter.name)}.")
@@ -197,7 +185,7 @@ def compare(
     data_dir: DataDir = None,
 ) -> None:
     """Have the base and up to four of its adapters answer the same prompt, side by side."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         chosen = asking.contestants(store, adapter)
         sampling = asking.Sampling(temperature, top_p, max_tokens, seed)
         answers = asking.answers(store, chosen, prompt, system, sampling)
@@ -212,7 +200,7 @@ def compare(
 @models.command("list")
 def list_models(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List the base models."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         found = [records.model_record(store, base) for base in store.base_models()]
     rows = [(m["id"], m["name"], f"{m['parameters']:,}", "" if m["present"] else "files are gone") for m in found]
     nothing = "No base models yet. The first run fetches the starter model; or: python -m studio models add FOLDER"
@@ -227,11 +215,11 @@ def add_model(
     data_dir: DataDir = None,
 ) -> None:
     """Add a base model from a folder of this machine, or fetch the starter model."""
-    with opened(data_dir) as store:
+    with asking.opened(data_dir) as store:
         if folder == asking.STARTER:
             base: BaseModel | None = asking.base_model(store, folder)
         else:
-            job = wait(store, actions.add_model_folder(store, Path(folder), name or None))
+            job = asking.wait(store, actions.add_model_folder(store, Path(folder), name or None))
             base = asking.model_from(store, job)
         record = records.model_record(store, base) if base else None
     told = f"Model {base.id}: {plain(base.name)}" if base else "This model is in the list already."
@@ -257,27 +245,11 @@ def check_health(
 # --- the edge -----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def opened(data_dir: Path | None) -> Iterator[Store]:
-    """The store of the data folder, with the log of the command line in it."""
-    store = actions.open_store(data_dir)
-    log_to(store.files.log("cli"))
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def _show(as_json: bool, record: object, text: str) -> None:
     if as_json:
-        _print_json(record)
+        print_json(record)
     else:
         print(text)
-
-
-def _print_json(record: object) -> None:
-    json.dump(record, sys.stdout, ensure_ascii=False, indent=2)
-    print(flush=True)
 
 
 def _facts(record: dict[str, Any]) -> str:

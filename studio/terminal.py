@@ -4,6 +4,7 @@ Knows jobs only by what they say about themselves. Progress never goes to stdout
 people or models never reaches the terminal with its control characters.
 """
 
+import json
 import shutil
 import sys
 import textwrap
@@ -97,6 +98,12 @@ def _figures(job: Job) -> str:
 def say(sentence: str) -> None:
     """A sentence for the person, on stderr."""
     print(plain(sentence), file=sys.stderr, flush=True)
+
+
+def print_json(record: object) -> None:
+    """One JSON value on stdout, and nothing else."""
+    json.dump(record, sys.stdout, ensure_ascii=False, indent=2)
+    print(flush=True)
 
 
 def plain(text: str) -> str:
