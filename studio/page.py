@@ -10,7 +10,7 @@ import functools
 import html
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,22 @@ class Studio:
         return next((str(job.progress["device"]) for job in newest if job.progress.get("device")), None)
 
     def _fetch(self) -> dict[str, Any] | None:
-        """How far the newest fetch is, while it is under way."""
-        jobs = self.store.jobs(kinds=["fetch"], states=["queued", *LIVE], limit=1)
+        """How far the starter model is, while it is on its way."""
+        live = self.store.jobs(kinds=["fetch"], states=["queued", *LIVE])
+        jobs = [job for job in live if job.settings.get("source") == "starter"]
         if not jobs:
             return None
-        progress = jobs[0].progress
-        return {
-            "stage": str(progress.get("stage") or ""),
-            "done": int(progress.get("done_bytes") or 0),
-            "total": int(progress.get("total_bytes") or 0),
-        }
+        words, share = fetch_words(jobs[0].progress)
+        return {"words": words, "share": share}
+
+
+def fetch_words(progress: Mapping[str, Any]) -> tuple[str, int]:
+    """How far the starter model is, as a sentence and in whole percent."""
+    done, total = (int(progress.get(key) or 0) for key in ("done_bytes", "total_bytes"))
+    stage = str(progress.get("stage") or "").rstrip(".")
+    if total and done < total:
+        return f"The starter model is on its way: {done / 1e6:.0f} of {total / 1e6:.0f} MB.", 100 * done // total
+    return " ".join(["The starter model is on its way.", *([f"{stage}."] if stage else [])]), 100 if stage else 0
 
 
 def problems_of(error: Exception) -> list[str]:

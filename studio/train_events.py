@@ -6,6 +6,7 @@ trusts no argument. Knows nothing of tokens: the answerer counts them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
@@ -56,6 +57,7 @@ class TrainEvents:
             **limits,
             **self.look(looked_at),
             ui.looked_at: "" if added else looked_at,
+            ui.to_count: str(time.monotonic_ns()),  # any new text: it is counted when this changes
         }
 
     def _limits(self, base: BaseModel | None, data: DataSet | None, old: object, values: dict[str, object]) -> Updates:
@@ -101,13 +103,12 @@ class TrainEvents:
         fetch = next((j for j in self.store.jobs(kinds=["fetch"]) if j.settings.get("source") == "starter"), None)
         on_its_way = fetch is not None and fetch.state not in ("failed", "cancelled")
         wanted = not here and (fetch is not None or not self.store.base_models())
-        stuck = wanted and not on_its_way
         updates: Updates = {
             ui.arrival: train_facts.arrival(fetch) if wanted else "",
-            ui.retry: gr.Button("Retry" if fetch else "Fetch it", visible=stuck),
+            ui.retry: gr.Button("Retry" if fetch else "Fetch it", visible=wanted and not on_its_way),
             ui.added: train_facts.added_line(self._job(looked_at)),
         }
-        if stuck:
+        if fetch is not None and wanted and not on_its_way:
             updates[ui.rescue] = gr.Column(visible=True)
         return updates
 
@@ -162,10 +163,10 @@ class TrainEvents:
     def _counted_out(self, plan: Future[dict[str, Any]]) -> Updates:
         ui = self.ui
         try:
-            figures = train_facts.figures(plan.result())
+            return {ui.figures: _inked(train_facts.figures(plan.result())), ui.head: _head("counted from your data")}
         except AnswererError as error:
-            return {ui.figures: _half(), ui.head: _head("not counted"), ui.problems: problem_list(problems_of(error))}
-        return {ui.figures: _inked(figures), ui.head: _head("counted from your data"), ui.problems: ""}
+            told = train_facts.figures(None) + problem_list(problems_of(error))
+            return {ui.figures: _inked(told), ui.head: _head("not counted")}
 
     def _plan(self, base: BaseModel, data: DataSet, settings: RunSettings) -> dict[str, Any]:
         return self.studio.answerer.request(
@@ -207,7 +208,7 @@ class TrainEvents:
         ahead = len(self.store.jobs(kinds=["train"], states=["queued", *LIVE]))
         job = self._job(queued)
         if job is None:
-            return {self.ui.line: train_facts.wait_line(ahead)}
+            return {self.ui.line: train_facts.wait_line(ahead) if self.store.base_models() else ""}
         next_one = f" The next one waits for {ahead} run{'' if ahead == 1 else 's'}." if ahead > 1 else ""
         return {self.ui.line: train_facts.queued_line(job) + next_one}
 

@@ -13,6 +13,7 @@ from adapters_store.tables import BaseModel, DataSet, Job
 from engine.data.check import DataError, Row, spans
 from engine.data.detect import detect
 from engine.sizing import adapter_bytes, trained_numbers
+from studio.page import fetch_words
 
 SHOWN_ROWS = 3
 SHOWN_CHARACTERS = 400  # of one piece of a row; the line is cut by the layout long before
@@ -155,17 +156,15 @@ def queued_line(job: Job) -> str:
 
 
 def arrival(job: Job | None) -> str:
-    """The way of the starter model: how far it is, or why it did not come. The numbers are moved by the pulse."""
+    """The way of the starter model: how far it is, or why it did not come. The pulse moves words and bar."""
     if job is None:
         return '<p class="sentence">The starter model is not here yet.</p>'
     if job.state in ("failed", "cancelled"):
         why = job.why or "The starter model could not be fetched."
         return f'<p class="problems" role="alert">{html.escape(why)}</p>'
-    done, total = (int(job.progress.get(key) or 0) for key in ("done_bytes", "total_bytes"))
-    amount = f": {done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
-    share = min(100, 100 * done // total) if total else 0
+    words, share = fetch_words(job.progress)
     return (
-        f'<div id="fetch-line"><p class="sentence words">The starter model is on its way{amount}.</p>'
+        f'<div id="fetch-line"><p class="sentence words">{html.escape(words)}</p>'
         f'<div class="progress" role="progressbar" aria-label="Starter model" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share}"><span style="width:{share}%"></span></div></div>'
     )

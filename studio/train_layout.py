@@ -37,7 +37,9 @@ class Layout:
     def _base_and_data(self) -> None:
         with gr.Column(elem_classes="card"):
             html(train_facts.card_head("Base and data", ""))
-            self.arrival = html()
+            with gr.Row(elem_classes="line arrival"):
+                self.arrival = html()
+                self.retry = gr.Button("Retry", size="sm", visible=False, elem_id="retry")
             with gr.Row():
                 with gr.Column(min_width=220, elem_classes="tight"):
                     self.base = forms.unjudged(gr.Dropdown([], label="Base model", interactive=True, elem_id="base"))
@@ -54,7 +56,6 @@ class Layout:
     def _other_model(self) -> None:
         with gr.Column(visible=False, elem_classes="rescue") as self.rescue:
             with gr.Row(elem_classes="line"):
-                self.retry = gr.Button("Retry", size="sm", visible=False, elem_id="retry")
                 self.path = gr.Textbox(
                     label="Model folder",
                     show_label=False,
@@ -94,12 +95,13 @@ class Layout:
             self.figures = html(train_facts.figures(None), elem_id="figures")
             with gr.Column(elem_id="start-bar"):
                 self.start = gr.Button("Start fine-tune", variant="primary", size="lg", elem_id="start")
-            self.line = html(
-                elem_id="start-line",
-                html_template='<p class="status" role="status">${value}</p>',
-                js_on_load="""element.addEventListener('click', e => { const b = e.target.closest('button[data-job]');
-                  if (b) trigger('open_run', {id: b.dataset.job}) })""",
-            )
+                self.line = html(
+                    elem_id="start-line",
+                    html_template='<p class="status" role="status">${value}</p>',
+                    js_on_load="""element.addEventListener('click', e => {
+                        const button = e.target.closest('button[data-job]');
+                        if (button) trigger('open_run', {id: button.dataset.job}) })""",
+                )
 
     def _unseen(self) -> None:
         self.shape = gr.JSON({}, visible="hidden")
@@ -107,6 +109,7 @@ class Layout:
         self.ticket = hidden("ticket")
         self.queued = hidden("queued-run")
         self.looked_at = hidden("added-model")
+        self.to_count = hidden("to-count")
 
 
 def _drawn(function: str, **options: Any) -> gr.HTML:

@@ -17,7 +17,9 @@ from studio.train_layout import MORE, PRESETS, Layout
 
 _LIVE_NUMBERS = "(rank, alpha, shape) => window.loraLive(rank, alpha, shape)"
 _TICKET = "(...values) => window.studioTicket(values)"
-_ASK_NOW = "() => { window.dispatchEvent(new Event('studio:ask')) }"
+# The pulse looks at once; problems come into sight, which may be far from the button, once they are drawn.
+_STARTED = """() => { window.dispatchEvent(new Event('studio:ask'));
+setTimeout(() => document.querySelector('#problems [role=alert]')?.scrollIntoView({block: 'nearest'}), 100) }"""
 
 
 def build(studio: Studio, shell: Shell) -> None:
@@ -42,7 +44,17 @@ class _Wires:
         """Base and data: what fills them, and what follows from a choice."""
         ui, on = self.ui, self.events
         asked = [ui.base, ui.data, ui.looked_at, ui.defaults, *ui.values()]
-        shown = [ui.base, ui.base_help, ui.data, ui.data_help, ui.rows, ui.shape, ui.defaults, ui.looked_at]
+        shown = [
+            ui.base,
+            ui.base_help,
+            ui.data,
+            ui.data_help,
+            ui.rows,
+            ui.shape,
+            ui.defaults,
+            ui.looked_at,
+            ui.to_count,
+        ]
         shown += [*self._arrival, *(ui.settings[name] for name in MORE)]
         dropped = self._on(ui.drop.upload, on.take_file, [ui.drop], [ui.data, ui.drop], ui.drop_problems)
         for way in (
@@ -54,7 +66,7 @@ class _Wires:
             ui.settings["target_modules"].input,
             dropped.then,
         ):
-            self._count(self._on(way, on.show, asked, shown, ui.problems).then)
+            self._on(way, on.show, asked, shown, ui.problems)
 
     def models(self, shell: Shell) -> None:
         """The way of the starter model, and models from a folder."""
@@ -75,7 +87,11 @@ class _Wires:
             button.click(None, None, [rank, alpha], js=f"() => [{size}, {2 * size}]", show_progress="hidden")
         others = [ui.settings[name] for name in MORE if name != "target_modules"]
         typed = [field for field in others if isinstance(field, gr.Number | gr.Textbox)]
-        self._count(_any_of([field.input for field in others]))
+        # One event for all of them: a slow count of old values must not come after a quick one of new values.
+        count = _any_of([ui.to_count.change, *(field.input for field in others)])
+        figures = [ui.figures, ui.head, ui.more]
+        last = {"concurrency_limit": 4, "trigger_mode": "always_last"}
+        self._on(count, self.events.count, self._counted, figures, ui.figures, **last)
         self._on(_any_of([field.blur for field in typed]), self.events.check, self._counted, [], ui.problems)
 
     def start(self, shell: Shell) -> None:
@@ -83,15 +99,10 @@ class _Wires:
         ui, on = self.ui, self.events
         given = [ui.base, ui.data, *ui.values(), ui.ticket]
         started = self._on(ui.start.click, on.start, given, [ui.line, ui.queued], ui.problems, js=_TICKET)
-        started.then(None, None, None, js=_ASK_NOW)
+        started.then(None, None, None, js=_STARTED)
         for way in (shell.page.load, shell.pulse.jobs_changed):
             self._on(way, on.tell, [ui.queued], [], ui.line)
         self._on(ui.line.open_run, on.open_run, [], [shell.tabs, shell.job], ui.problems)
-
-    def _count(self, way: Callable[..., Any]) -> None:
-        shown = [self.ui.figures, self.ui.head, self.ui.more]
-        last = {"concurrency_limit": 4, "trigger_mode": "always_last"}
-        self._on(way, self.events.count, self._counted, shown, self.ui.problems, **last)
 
     def _on(
         self,

@@ -33,7 +33,7 @@
   const turned = (x, y, words) => text(x, y, words, 'dim', `transform="rotate(90 ${x} ${y})" dominant-baseline="central"`);
 
   window.loraFigure = v => {
-    if (!known(v)) return '<div class="lora-figure empty-figure"></div>';
+    if (!known(v)) return '<p class="lora-figure empty-figure help">The adapter is drawn here as soon as there is a base model.</p>';
     const scale = Math.min(112 / Math.max(v.O, v.r), 128 / Math.max(v.I, v.r));
     const high = v.O * scale, wide = v.I * scale, thin = Math.max(2, v.r * scale);
     const tall = Math.max(high, 30), top = 18, middle = top + tall / 2, odd = strength(v.a / v.r) !== null;

@@ -34,14 +34,10 @@
   function showFetch(fetch) {
     const line = $('fetch-line');
     if (!line || !fetch) return;
-    const mb = bytes => Math.round(bytes / 1e6);
-    const share = fetch.total ? Math.min(100, 100 * fetch.done / fetch.total) : 0;
-    const amount = fetch.total ? `: ${mb(fetch.done)} of ${mb(fetch.total)} MB` : '';
-    const stage = fetch.total && fetch.done >= fetch.total && fetch.stage ? ' ' + fetch.stage : '';
-    write(line.querySelector('.words'), `The starter model is on its way${amount}.${stage}`);
+    write(line.querySelector('.words'), fetch.words);
     const bar = line.querySelector('[role=progressbar]');
-    bar.setAttribute('aria-valuenow', Math.round(share));
-    bar.firstElementChild.style.width = share + '%';
+    bar.setAttribute('aria-valuenow', fetch.share);
+    bar.firstElementChild.style.width = fetch.share + '%';
   }
 
   window.studioPulse = (element, trigger, server, events) => {
