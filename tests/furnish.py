@@ -1,0 +1,62 @@
+"""A library with something in it, without training: what tests of the studio share.
+
+The adapter is a real folder in PEFT's format, small and of zeros; it fits no model. Knows nothing about processes.
+"""
+
+import json
+import struct
+
+from adapters_store.store import Store
+from adapters_store.tables import Adapter, BaseModel, DataSet
+from studio import actions
+
+LAYERS = [
+    {"path": f"model.layers.{i}.{name}", "name": name, "in": 64, "out": 64} for i in (0, 1) for name in ("q_proj", "v")
+]
+FACTS = {"architecture": "Tiny", "parameters": 1000, "layers": LAYERS, "max_length": 256, "vocabulary": 384}
+
+
+def furnish(store: Store) -> tuple[BaseModel, DataSet]:
+    """The sample data sets, and a base model whose folder is there but holds no weights."""
+    actions.import_samples(store)
+    with store.files.draft("models") as draft:
+        (draft.path / "config.json").write_text("{}")
+        folder = draft.publish()
+    base = store.add_base_model(
+        name="tiny", source="starter", path=None, folder=folder, fingerprint="sha256:tiny", facts=FACTS
+    )
+    return base, store.data_sets()[0]
+
+
+def add_adapter(store: Store, base: BaseModel, data: DataSet, name: str = "tiny-r4") -> Adapter:
+    """One more adapter of the base model."""
+    with store.files.draft("adapters") as draft:
+        (draft.path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4, "name": name}))
+        (draft.path / "adapter_model.safetensors").write_bytes(_tensors())
+        folder = draft.publish()
+    return store.add_adapter(
+        name=name,
+        folder=folder,
+        job_id=None,
+        base_model_id=base.id,
+        data_set_id=data.id,
+        method="LoRA",
+        rank=4,
+        alpha=8,
+        target_modules=["q_proj"],
+        settings={},
+        training_loss=1.0,
+        validation_loss=1.5,
+        base_validation_loss=3.0,
+        best_step=5,
+        steps=10,
+        seconds=12.0,
+        size_bytes=store.files.size("adapters", folder),
+        sha256=store.files.digest("adapters", folder),
+    )
+
+
+def _tensors() -> bytes:
+    """A safetensors file with one matrix of zeros, by hand: 8 bytes of length, JSON, numbers."""
+    head = json.dumps({"a": {"dtype": "F32", "shape": [4, 4], "data_offsets": [0, 64]}}).encode()
+    return struct.pack("<Q", len(head)) + head + bytes(64)
