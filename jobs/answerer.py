@@ -3,8 +3,10 @@
     python -m jobs.answerer      (a child of jobs.ask; nobody calls it by hand)
 
 Protocol, one JSON object a line. In: {"id", "kind", ...payload} and {"cancel": id}. Out: any number of {"id", "part"},
-then one {"id", "result"} or {"id", "error": sentence}. A request is cancelled between two tokens. When its input ends,
-its parent is gone and it leaves at once. It writes no file, knows no database and never learns who asks.
+then one {"id", "result"} or {"id", "error": sentence, "problems": [sentence, ...]}.
+
+A request is cancelled between two tokens. When its input ends, its parent is gone and it leaves at once. It writes no
+file, knows no database and never learns who asks.
 """
 
 from __future__ import annotations
@@ -43,14 +45,14 @@ class Cancelled(Exception):
 
 
 class Desk:
-    """What is kept warm between requests: one base model, its tokenizer and facts, adapters, and counted plans."""
+    """What is kept warm between requests: one base model, its tokenizer, adapters, and counted plans."""
 
     def __init__(self) -> None:
         self._base: Any = None
         self._threads = 0
         self._adapters: OrderedDict[tuple[str, int], Any] = OrderedDict()
         self.tokenizer = functools.lru_cache(maxsize=4)(_tokenizer)
-        self.facts = functools.lru_cache(maxsize=4)(_facts)
+        self.max_length = functools.lru_cache(maxsize=4)(_max_length)
         self.plan = functools.lru_cache(maxsize=256)(self._plan)
 
     def base(self, path: Path) -> Any:
@@ -94,7 +96,7 @@ class Desk:
         from engine.train import prepare
 
         settings = RunSettings.model_validate_json(choices)
-        read, most = read_rows(Path(rows)), self.facts(base, stamps[0])["max_length"]
+        read, most = read_rows(Path(rows)), self.max_length(base, stamps[0])
         prepared = prepare(self.tokenizer(base, stamps[0]), read, settings, most)
         return {
             "steps_per_epoch": prepared.steps_per_epoch,
@@ -115,10 +117,13 @@ def _tokenizer(path: str, _stamp: int) -> Any:
     return models.load_tokenizer(Path(path))
 
 
-def _facts(path: str, _stamp: int) -> dict[str, Any]:
+def _max_length(path: str, _stamp: int) -> int:
+    # Not models.describe: that imports and builds the whole architecture, seconds for one number.
+    from transformers import AutoConfig
+
     from engine import models
 
-    return models.describe(Path(path))
+    return models.max_length(AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False))
 
 
 def _stamp(file: Path) -> int:
@@ -213,9 +218,9 @@ class Line:
         """Whether the one who asked has taken request `number` back."""
         return number in self._cancelled
 
-    def say(self, number: int, word: str, content: object) -> None:
+    def say(self, number: int, **content: object) -> None:
         """Send one message about request `number`."""
-        self._replies.write(json.dumps({"id": number, word: content}) + "\n")
+        self._replies.write(json.dumps({"id": number, **content}) + "\n")
         self._replies.flush()
 
 
@@ -225,12 +230,13 @@ def answer(desk: Desk, line: Line, message: dict[str, Any]) -> None:
     try:
         result = _work(desk, line, number, kind, message)
     except Cancelled:
-        line.say(number, "result", {"cancelled": True})
+        line.say(number, result={"cancelled": True})
     except Exception as error:
         log.exception("request %s (%s) failed", number, kind)
-        line.say(number, "error", _in_words(error))
+        said = _in_words(error)
+        line.say(number, error=said, problems=getattr(error, "problems", [said]))
     else:
-        line.say(number, "result", result)
+        line.say(number, result=result)
 
 
 def _work(desk: Desk, line: Line, number: int, kind: str, message: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +252,7 @@ def _work(desk: Desk, line: Line, number: int, kind: str, message: dict[str, Any
             if should_stop():
                 raise Cancelled
             if kind in STREAMED:
-                line.say(number, "part", item)
+                line.say(number, part=item)
             else:
                 result = item
     return result

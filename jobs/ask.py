@@ -24,7 +24,11 @@ CLOSE_GRACE = 2.0  # seconds the child gets to leave by itself
 
 
 class AnswererError(RuntimeError):
-    """No answer. The message says why, in a sentence for the person who asked."""
+    """No answer. The message says why, for the person who asked; `problems` has the same one by one."""
+
+    def __init__(self, message: str, problems: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.problems = problems or [message]
 
 
 class Answerer:
@@ -94,7 +98,7 @@ class Answerer:
                     continue  # the tail of a request that was cancelled
                 answered = "part" not in message
                 if "error" in message:
-                    raise AnswererError(message["error"])
+                    raise AnswererError(message["error"], message["problems"])
                 yield message
         finally:
             if not answered:

@@ -143,8 +143,10 @@ def test_a_plan_needs_the_tokenizer_only(answerer: Answerer, rows: str, tmp_path
 
 def test_a_problem_comes_back_as_a_sentence_and_the_next_request_works(answerer: Answerer, rows: str) -> None:
     payload = {"rows_path": rows, "settings": QUICK}
-    with pytest.raises(AnswererError, match="Rank"):
-        answerer.request("plan", base_path=str(shared_tiny_model()), rows_path=rows, settings={"rank": 0})
+    wrong = {"rank": 0, "epochs": 0}
+    with pytest.raises(AnswererError, match="Rank") as refused:
+        answerer.request("plan", base_path=str(shared_tiny_model()), rows_path=rows, settings=wrong)
+    assert len(refused.value.problems) == 2
     with pytest.raises(AnswererError, match="nowhere"):
         list(answerer.stream("compare", base_path="/nowhere", adapters=[], messages=ASKED, max_tokens=4, **SAMPLING))
     assert answerer.request("plan", base_path=str(shared_tiny_model()), **payload)["steps"] > 0
