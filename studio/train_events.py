@@ -71,7 +71,7 @@ class TrainEvents:
         names = list(dict.fromkeys(str(layer["name"]) for layer in _layers(base)))
         given = values["target_modules"]
         targets = [name for name in given if name in names] if isinstance(given, list) else []
-        updates[self.ui.settings["target_modules"]] = gr.Dropdown(names, value=targets)
+        updates[self.ui.settings["target_modules"]] = gr.update(choices=names, value=targets)
         updates[self.ui.shape] = train_facts.shape_of(base, targets)
         return updates
 
@@ -93,7 +93,7 @@ class TrainEvents:
         finally:
             file.unlink(missing_ok=True)  # the rows are kept as a data set; the upload is not needed any more
         choices = [(train_facts.data_label(d), d.id) for d in self.store.data_sets()]
-        return {ui.data: gr.Dropdown(choices, value=data.id), ui.drop: None, ui.drop_problems: ""}
+        return {ui.data: gr.update(choices=choices, value=data.id), ui.drop: None, ui.drop_problems: ""}
 
     # --- models that are not here yet -----------------------------------------------------------------------------
 
@@ -105,16 +105,16 @@ class TrainEvents:
         wanted = not here and (fetch is not None or not self.store.base_models())
         updates: Updates = {
             ui.arrival: train_facts.arrival(fetch) if wanted else "",
-            ui.retry: gr.Button("Retry" if fetch else "Fetch it", visible=wanted and not on_its_way),
+            ui.retry: gr.update(value="Retry" if fetch else "Fetch it", visible=wanted and not on_its_way),
             ui.added: train_facts.added_line(self._job(looked_at)),
         }
         if fetch is not None and wanted and not on_its_way:
-            updates[ui.rescue] = gr.Column(visible=True)
+            updates[ui.rescue] = gr.update(visible=True)
         return updates
 
     def open_rescue(self) -> Updates:
         """Show the field for the path of a model folder."""
-        return {self.ui.rescue: gr.Column(visible=True)}
+        return {self.ui.rescue: gr.update(visible=True)}
 
     def fetch_again(self) -> Updates:
         """Queue the fetch of the starter model once more."""
@@ -141,7 +141,7 @@ class TrainEvents:
         ui = self.ui
         given = forms.settings_of(ORDER, values)
         known = defaults if isinstance(defaults, dict) else {}
-        title = {ui.more: gr.Accordion(label=forms.more_title({name: given[name] for name in MORE}, known))}
+        title = {ui.more: gr.update(label=forms.more_title({name: given[name] for name in MORE}, known))}
         base, data = self._base(base_id), self._data(data_id)
         if base is None or data is None:
             yield {ui.figures: _inked(train_facts.figures(None)), ui.head: _head(""), **title}
@@ -190,10 +190,8 @@ class TrainEvents:
         """Queue the run. The ticket makes a double click ask for the same run twice."""
         *values, ticket = rest
         base, data = self._base(base_id), self._data(data_id)
-        missing = [] if base else ["There is no base model yet. Wait for the starter model, or add a model folder."]
-        missing += [] if data else ["There is no data set yet. Choose one, or drop a file."]
         if base is None or data is None:
-            return {self.ui.problems: problem_list(missing)}
+            return {self.ui.problems: problem_list(self._missing(base, data))}
         job = actions.start_run(
             self.store,
             base_model_id=base.id,
@@ -202,6 +200,14 @@ class TrainEvents:
             key=ticket if isinstance(ticket, str) and len(ticket) == 32 and ticket.isalnum() else None,
         )
         return {self.ui.problems: "", self.ui.line: train_facts.queued_line(job), self.ui.queued: str(job.id)}
+
+    def _missing(self, base: BaseModel | None, data: DataSet | None) -> list[str]:
+        told = []
+        if base is None and self.store.base_models():
+            told.append("Choose a base model.")
+        elif base is None:
+            told.append("There is no base model yet. Wait for the starter model, or add a model folder.")
+        return told if data else [*told, "Choose a data set, or drop a file."]
 
     def tell(self, queued: object) -> Updates:
         """The line under Start: what became of the run that was started here, else whether one would wait."""
@@ -241,8 +247,8 @@ def _chosen(rows: Sequence[Any], id: object) -> Any:
     return next((row for row in rows if row.id == id), first)
 
 
-def _choices(choices: list[tuple[str, int]], chosen: BaseModel | DataSet | None) -> gr.Dropdown:
-    return gr.Dropdown(choices, value=chosen.id if chosen else None)
+def _choices(choices: list[tuple[str, int]], chosen: BaseModel | DataSet | None) -> dict[str, Any]:
+    return gr.update(choices=choices, value=chosen.id if chosen else None)
 
 
 def _layers(base: BaseModel | None) -> list[dict[str, Any]]:
@@ -261,9 +267,9 @@ def _head(fact: str) -> str:
     return train_facts.card_head("Before you start", fact)
 
 
-def _half() -> gr.HTML:
-    return gr.HTML(elem_classes="stale-figures")
+def _half() -> dict[str, Any]:
+    return gr.update(elem_classes="stale-figures")
 
 
-def _inked(figures: str) -> gr.HTML:
-    return gr.HTML(figures, elem_classes="")
+def _inked(figures: str) -> dict[str, Any]:
+    return gr.update(value=figures, elem_classes="")

@@ -1,0 +1,259 @@
+"""What happens on the Train tab, called as Gradio calls it, with an answerer that answers from a list."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import gradio as gr
+import pytest
+
+from adapters_store.store import Store
+from engine.settings import RunSettings
+from jobs.ask import Answerer, AnswererError
+from studio import actions, train_facts
+from studio.page import Studio
+from studio.shell import Shell, hidden, html
+from studio.train_events import ORDER, TrainEvents
+from studio.train_layout import Layout
+from tests.pages import in_a_loop
+
+LAYERS = [
+    {"path": f"model.layers.{n}.{part}", "name": part.split(".")[-1], "in": 64, "out": 32}
+    for n in range(2)
+    for part in ("mlp.up_proj", "self_attn.q_proj")
+]
+PLAN = {
+    "steps": 90,
+    "steps_per_epoch": 30,
+    "tokens_per_epoch": 41_280,
+    "rows": 240,
+    "rows_cut": 0,
+    "validation_rows": 24,
+    "length": 256,
+    "longest": 200,
+}
+
+
+class ListedAnswerer:
+    """Answers each plan with the next thing of a list: a plan, or an error to raise. Waits while `hold` is not set."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def request(self, kind: str, **payload: Any) -> dict[str, Any]:
+        assert kind == "plan"
+        assert self.hold.wait(10)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+
+@pytest.fixture(autouse=True)
+def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.runner.ensure", lambda data_dir: None)
+
+
+@pytest.fixture
+def base_path(tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    folder.mkdir()
+    return folder
+
+
+def make(store: Store, data_dir: Path, *answers: Any) -> TrainEvents:
+    studio = Studio(store, cast(Answerer, ListedAnswerer(*answers)), data_dir)
+
+    def build() -> TrainEvents:
+        page = gr.Blocks()
+        with page:
+            layout = Layout()
+            shell = Shell(page, gr.Tabs(), html(), hidden("job"), hidden("adapter"), hidden("contestants"))
+        return TrainEvents(studio, shell, layout)
+
+    return in_a_loop(build)
+
+
+def add(store: Store, base_path: Path) -> tuple[int, int]:
+    """A base with known layers and the first sample. Their ids."""
+    base = store.add_base_model(
+        name="small",
+        source="folder",
+        path=str(base_path),
+        folder=None,
+        fingerprint="sha256:0",
+        facts={"parameters": 99_000, "layers": LAYERS, "max_length": 256, "vocabulary": 384},
+    )
+    actions.import_samples(store)
+    return base.id, store.data_sets()[0].id
+
+
+def defaults() -> list[Any]:
+    values = RunSettings(length=256).model_dump(mode="json")
+    return [[] if name == "target_modules" else values[name] for name in ORDER]
+
+
+def with_value(name: str, value: Any) -> list[Any]:
+    return [value if n == name else v for n, v in zip(ORDER, defaults(), strict=True)]
+
+
+def shown(events: TrainEvents, updates: dict[Any, Any], name: str) -> Any:
+    update = updates[getattr(events.ui, name)]
+    if isinstance(update, dict) and update.get("__type__") == "update":
+        return update["value"]
+    return update.value if isinstance(update, gr.HTML) else update
+
+
+def test_an_empty_page_chooses_the_first_base_and_sample(store: Store, data_dir: Path, base_path: Path) -> None:
+    base_id, data_id = add(store, base_path)
+    events = make(store, data_dir)
+    updates = events.show(None, None, "", {}, *defaults())
+    assert shown(events, updates, "base") == base_id
+    assert shown(events, updates, "data") == data_id
+    assert "frozen" in shown(events, updates, "base_help")
+    assert 'class="learned"' in shown(events, updates, "rows")
+
+
+def test_what_was_chosen_stays_chosen(store: Store, data_dir: Path, base_path: Path) -> None:
+    base_id, _ = add(store, base_path)
+    other = store.data_sets()[1]
+    events = make(store, data_dir)
+    assert shown(events, events.show(base_id, other.id, "", {}, *defaults()), "data") == other.id
+
+
+@pytest.mark.parametrize("nonsense", ["1", -1, 10**40, [1], {"id": 1}, None])
+def test_nonsense_for_an_id_starts_nothing(store: Store, data_dir: Path, base_path: Path, nonsense: Any) -> None:
+    add(store, base_path)
+    events = make(store, data_dir)
+    updates = events.start(nonsense, nonsense, *defaults(), "0" * 32)
+    assert "Choose a base model." in shown(events, updates, "problems")
+    assert "Choose a data set" in shown(events, updates, "problems")
+    assert store.jobs() == []
+
+
+def test_the_length_follows_the_base_until_it_is_typed(store: Store, data_dir: Path, base_path: Path) -> None:
+    base_id, data_id = add(store, base_path)
+    events = make(store, data_dir)
+    length = events.ui.settings["length"]
+    untouched = events.show(base_id, data_id, "", {}, *with_value("length", 1024))
+    typed = events.show(base_id, data_id, "", {}, *with_value("length", 100))
+    assert untouched[length] == 256
+    assert length not in typed
+
+
+def test_the_drawing_gets_numbers_that_the_sizing_agrees_with(store: Store, data_dir: Path, base_path: Path) -> None:
+    from engine.sizing import adapter_bytes, trained_numbers
+
+    add(store, base_path)
+    for targets in (None, ["q_proj"]):
+        shape = train_facts.shape_of(store.base_models()[0], targets)
+        assert shape["layer"] == "Layer 0, q_proj"
+        assert 16 * shape["perRank"] == trained_numbers(LAYERS, 16, targets)
+        assert shape["bytesFixed"] + 16 * shape["bytesPerRank"] == adapter_bytes(LAYERS, 16, targets)
+
+
+def test_a_double_click_is_one_run(store: Store, data_dir: Path, base_path: Path) -> None:
+    chosen = add(store, base_path)
+    events = make(store, data_dir)
+    first = events.start(*chosen, *defaults(), "a" * 32)
+    second = events.start(*chosen, *defaults(), "a" * 32)
+    third = events.start(*chosen, *defaults(), "b" * 32)
+    assert shown(events, first, "queued") == shown(events, second, "queued") != shown(events, third, "queued")
+    assert len(store.jobs(kinds=["train"])) == 2
+    assert "Queued as" in shown(events, first, "line")
+
+
+def test_the_line_under_start_tells_who_waits_for_whom(store: Store, data_dir: Path, base_path: Path) -> None:
+    chosen = add(store, base_path)
+    events = make(store, data_dir)
+    assert shown(events, events.tell(""), "line") == "Starts at once."
+    job = store.job(int(shown(events, events.start(*chosen, *defaults(), "a" * 32), "queued")))
+    assert shown(events, events.tell(""), "line") == "Waits for 1 run."
+    store.request_stop(job.id, "cancel", "test")
+    assert "was cancelled" in shown(events, events.tell(str(job.id)), "line")
+
+
+def test_counting_shows_the_plan(store: Store, data_dir: Path, base_path: Path) -> None:
+    chosen = add(store, base_path)
+    events = make(store, data_dir, PLAN)
+    *_, last = events.count(*chosen, {}, *defaults())
+    assert "90, 30 an epoch" in shown(events, last, "figures")
+    assert "41,280" in shown(events, last, "figures")
+
+
+def test_while_a_count_takes_long_the_old_figures_stay(store: Store, data_dir: Path, base_path: Path) -> None:
+    chosen = add(store, base_path)
+    events = make(store, data_dir, PLAN)
+    answerer = cast(ListedAnswerer, events.studio.answerer)
+    answerer.hold.clear()
+    counting: Iterator[Any] = events.count(*chosen, {}, *defaults())
+    first = next(counting)
+    assert "counting" in shown(events, first, "head")
+    assert first[events.ui.figures]["elem_classes"] == "stale-figures"
+    answerer.hold.set()
+    assert "counted" in shown(events, next(counting), "head")
+
+
+def test_a_count_that_fails_says_why(store: Store, data_dir: Path, base_path: Path) -> None:
+    chosen = add(store, base_path)
+    events = make(store, data_dir, AnswererError("The tokenizer of small cannot be read."))
+    *_, last = events.count(*chosen, {}, *defaults())
+    assert "The tokenizer of small cannot be read." in shown(events, last, "figures")
+
+
+def test_values_that_cannot_be_used_are_not_counted(store: Store, data_dir: Path, base_path: Path) -> None:
+    chosen = add(store, base_path)
+    events = make(store, data_dir)
+    (only,) = events.count(*chosen, {}, *with_value("epochs", 0))
+    assert "cannot be used" in shown(events, only, "head")
+
+
+def test_a_dropped_file_is_chosen_and_its_upload_forgotten(store: Store, data_dir: Path, tmp_path: Path) -> None:
+    events = make(store, data_dir)
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"text": "one"}\n{"text": "two"}\n')
+    updates = events.take_file(str(file))
+    assert store.data_set(shown(events, updates, "data")).rows == 2
+    assert not file.exists()
+
+
+def test_a_bad_file_leaves_the_choice_alone(store: Store, data_dir: Path, tmp_path: Path) -> None:
+    events = make(store, data_dir)
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"prompt": "a", "completion": ""}\n')
+    updates = events.take_file(str(file))
+    assert events.ui.data not in updates
+    assert "Line 1" in shown(events, updates, "drop_problems")
+
+
+def test_a_failed_fetch_offers_to_retry_and_a_folder(store: Store, data_dir: Path) -> None:
+    from jobs.process import identify
+
+    job = store.claim(store.submit("fetch", "starter", {"source": "starter"}).id, identify())
+    assert job is not None
+    events = make(store, data_dir)
+    assert "on its way" in shown(events, events.look(""), "arrival")
+    store.move(job.id, "failed", why="No <connection>.", who="test", token=job.token)
+    updates = events.look("")
+    assert "No &lt;connection&gt;." in shown(events, updates, "arrival")
+    assert updates[events.ui.retry]["visible"] is True
+    assert updates[events.ui.rescue]["visible"] is True
+
+
+def test_a_folder_that_is_no_model_is_refused_in_words(store: Store, data_dir: Path, tmp_path: Path) -> None:
+    events = make(store, data_dir)
+    with pytest.raises(actions.ActionError, match="not a model folder"):
+        events.add_folder(str(tmp_path))
+    assert "Give the path" in shown(events, events.add_folder("  "), "added")
+
+
+def test_texts_of_people_are_escaped_everywhere() -> None:
+    hurt = "<img src=x onerror=alert(1)>"
+    rows = train_facts.rows_shown([{"text": hurt}, {"messages": [{"role": "user", "content": hurt}]}], 2)
+    assert "<img" not in rows
+    assert "<img" not in train_facts.card_head(hurt, hurt)
