@@ -8,11 +8,12 @@ of errors, is in `worker.py`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from adapters_store.store import Store
 from engine import models, starter
 from jobs.ending import Ending
-from jobs.queue import Lease
+from jobs.queue import Lease, patiently
 
 
 def run(store: Store, lease: Lease, ending: Ending) -> None:
@@ -42,9 +43,13 @@ def _fetch_starter(store: Store, lease: Lease, ending: Ending) -> None:
             facts, fingerprint = models.describe(draft.path), models.fingerprint(draft.path)
         lease.move("finishing")
         key = draft.publish()
-    base = store.add_base_model(
-        name=starter.STARTER_NAME, source="starter", path=None, folder=key, fingerprint=fingerprint, facts=facts
-    )
+    given: dict[str, Any] = {
+        "name": starter.STARTER_NAME,
+        "source": "starter",
+        "fingerprint": fingerprint,
+        "facts": facts,
+    }
+    base = patiently(lambda: store.add_base_model(source="starter", path=None, folder=key, **given))
     if base.folder != key:  # somebody fetched it at the same time
         store.files.to_trash("models", key)
 
@@ -58,6 +63,5 @@ def _add_folder(store: Store, lease: Lease, ending: Ending) -> None:
         models.check_folder(path)
         facts, fingerprint = models.describe(path), models.fingerprint(path)
     lease.move("finishing")
-    store.add_base_model(
-        name=settings["name"], source="folder", path=str(path), folder=None, fingerprint=fingerprint, facts=facts
-    )
+    given: dict[str, Any] = {"name": settings["name"], "fingerprint": fingerprint, "facts": facts}
+    patiently(lambda: store.add_base_model(source="folder", path=str(path), folder=None, **given))

@@ -42,7 +42,7 @@ def alive(owner: Owner) -> bool:
         if psutil.Process(owner.pid).status() == psutil.STATUS_ZOMBIE:
             return False
         return abs(_started(owner.pid) - owner.started) < SAME_START
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # a process that may not be looked at is not one of ours
         return False
 
 
@@ -197,6 +197,11 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def go_last() -> None:
+    """Let everything else go first, the page above all: what is left over is still the whole machine when it idles."""
+    psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5))  # the class on Windows, a number elsewhere
 
 
 def peak_memory_bytes() -> int:

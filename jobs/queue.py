@@ -8,21 +8,24 @@ step. Knows nothing about processes, models or what a job does.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from adapters_store.errors import LeaseLost, StoreError
+from adapters_store.errors import LeaseLost, StoreBusy, StoreError
 from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 TICK = 0.25  # seconds between two looks at the job
 BEAT = 10.0  # seconds between two heartbeats
+PATIENCE = 20  # tries while the library is busy, each half a minute
 REPORT = 1.0  # seconds between two reports at least: a commit costs milliseconds
 
 
@@ -38,6 +41,19 @@ def next_to_start(waiting: Iterable[Job], busy_kinds: Iterable[str]) -> list[Job
             busy.add(job.kind)
             chosen.append(job)
     return chosen
+
+
+def patiently(action: Callable[[], R]) -> R:
+    """Do `action` even if another program keeps the library busy: what a run has learned is worth the waiting.
+
+    Raises StoreBusy after PATIENCE tries, each of which waits by itself.
+    """
+    for _ in range(PATIENCE - 1):
+        try:
+            return action()
+        except StoreBusy as error:
+            log.warning("waiting: %s", error)
+    return action()
 
 
 class Lease:
@@ -57,9 +73,10 @@ class Lease:
         self._metrics: dict[int, dict[str, Any]] = {}
         self._progress: dict[str, Any] = {}
         self._handing_in = threading.Lock()  # one flush at a time, so that rows stay in order
-        self._reported_at = -REPORT
+        self._reported_at = -math.inf
         self._beat_at = time.monotonic()
-        self._over = threading.Event()
+        self._over = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease-{job.id}", daemon=True)
 
     @classmethod
@@ -77,17 +94,24 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._finish()
         self._thread.join()
 
+    def _finish(self) -> None:
+        self._over = True
+        self._wake.set()
+
     def report(self, metric: dict[str, Any] | None = None, **progress: Any) -> None:
-        """Note a step's metric and progress. Handed in within a second; at once when nothing was for that long."""
+        """Note a step's metric and progress and return at once, however busy the library is.
+
+        The thread hands it in: immediately when nothing was handed in for a second, else when that second is over.
+        """
         with self._pending:
             if metric is not None:
                 self._note(metric)
             self._progress.update(progress)
         if time.monotonic() - self._reported_at >= REPORT:
-            self._attempt(self.hand_in)
+            self._wake.set()
 
     def _note(self, metric: dict[str, Any]) -> None:
         """A second metric of the same step adds to the first: the last measurement of a run that was stopped."""
@@ -102,10 +126,10 @@ class Lease:
 
     def move(self, to: str, why: str = "") -> None:
         """Change the job's state, after handing in what was measured. LeaseLost if it is not ours any more."""
-        self.hand_in()
+        patiently(self.hand_in)
         if to not in LIVE:
-            self._over.set()
-        self.job = self._store.move(self.job.id, to, why=why, who="worker", token=self.job.token)
+            self._finish()
+        self.job = patiently(lambda: self._store.move(self.job.id, to, why=why, who="worker", token=self.job.token))
 
     def hand_in(self) -> None:
         """Write what is pending in one transaction; on an error it stays pending. LeaseLost, StoreError."""
@@ -125,15 +149,18 @@ class Lease:
             self._reported_at = time.monotonic()
 
     def _run(self) -> None:
-        while not self._over.wait(TICK):
-            self._attempt(self._look)
+        while not self._over:
+            self._wake.wait(TICK)
+            self._wake.clear()
+            if not self._over:
+                self._attempt(self._look)
 
     def _attempt(self, action: Callable[[], None]) -> None:
         """Do it; a lost lease is noted, any other trouble of the library is logged and tried again later."""
         try:
             action()
         except LeaseLost:
-            if not self._over.is_set():
+            if not self._over:
                 self.lost = True
                 self._call_off()
         except StoreError as error:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine import adapter_files, models
@@ -20,9 +22,9 @@ from engine.settings import RunSettings, parse
 from engine.sizing import chosen_layers
 from engine.train import Prepared, StepReport, prepare, train
 from jobs import process
-from jobs.ending import Ending
+from jobs.ending import Ended, Ending
 from jobs.progress import seconds_left, smooth
-from jobs.queue import Lease
+from jobs.queue import Lease, patiently
 
 METHOD = "LoRA"
 
@@ -92,8 +94,8 @@ class Course:
             "best_validation_loss": best.validation_loss if best else None,
             "best_step": best.step if best else None,
             "seconds_left": seconds_left(last.step, last.steps, last.seconds, self._pace),
-            "memory_bytes": process.memory_bytes(),
-            "peak_memory_bytes": process.peak_memory_bytes(),
+            "memory_bytes": memory_now(),
+            "peak_memory_bytes": memory_peak(),
         }
         if last.validation_loss is not None:
             said["validation_loss"] = last.validation_loss
@@ -134,7 +136,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])
         course = _train(lease, ending, loaded, prepared, settings)
         trained = Trained(settings, loaded.model, course, course.kept(loaded.model))
-    _finish(store, lease, ending, trained)
+    _finish(store, lease, trained)
 
 
 def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, DataSet, RunSettings]:
@@ -184,6 +186,20 @@ def _train(
     return course
 
 
+def memory_now() -> int:
+    """Bytes the run holds now: of the GPU where one is used, of the machine else."""
+    return torch.cuda.memory_allocated() if _on_gpu() else process.memory_bytes()
+
+
+def memory_peak() -> int:
+    """The most bytes the run has held so far, counted like `memory_now`."""
+    return torch.cuda.max_memory_allocated() if _on_gpu() else process.peak_memory_bytes()
+
+
+def _on_gpu() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 def _metric(report: StepReport) -> dict[str, Any]:
     return {
         "step": report.step,
@@ -193,18 +209,18 @@ def _metric(report: StepReport) -> dict[str, Any]:
         "gradient_norm": report.gradient_norm,
         "tokens": report.tokens,
         "tokens_per_second": report.tokens_per_second,
-        "memory_bytes": process.memory_bytes(),
+        "memory_bytes": memory_now(),
         "seconds": report.seconds,
     }
 
 
-def _finish(store: Store, lease: Lease, ending: Ending, trained: Trained) -> None:
-    """Save what was learned. From here on only a cancel before the adapter is published undoes the run."""
+def _finish(store: Store, lease: Lease, trained: Trained) -> None:
+    """Save what was learned. From here on only a cancel, before the adapter is published, undoes the run."""
     if trained.kept is None:
         lease.move("cancelled", "Stopped before the first step was done, so there was nothing to keep.")
         return
     lease.move("finishing")
-    adapter = _publish(store, lease.job, ending, trained, trained.kept)
+    adapter = _publish(store, lease, trained, trained.kept)
     lease.report(seconds_left=None, adapter=adapter.name)
     if trained.last.stopped:
         limit = trained.settings.max_seconds
@@ -213,38 +229,46 @@ def _finish(store: Store, lease: Lease, ending: Ending, trained: Trained) -> Non
         lease.move("completed")
 
 
-def _publish(store: Store, job: Job, ending: Ending, trained: Trained, kept: Kept) -> Adapter:
+def _publish(store: Store, lease: Lease, trained: Trained, kept: Kept) -> Adapter:
+    job, settings = lease.job, trained.settings
     assert job.base_model is not None
-    settings = trained.settings
     with store.files.draft("adapters") as draft:
         adapter_files.write(
             draft.path, kept.tensors, base_name=job.base_model.name, settings=settings, model=trained.model
         )
-        ending.check()
+        if lease.stop == "cancel":
+            raise Ended
         key = draft.publish()
-    chosen = chosen_layers(job.base_model.facts["layers"], settings.target_modules)
     try:
-        return store.add_adapter(
-            name=job.name,
-            folder=key,
-            job_id=job.id,
-            base_model_id=job.base_model.id,
-            data_set_id=job.data_set_id,
-            method=METHOD,
-            rank=settings.rank,
-            alpha=settings.alpha,
-            target_modules=sorted({str(layer["name"]) for layer in chosen}),
-            settings=settings.model_dump(mode="json"),
-            training_loss=kept.loss,
-            validation_loss=kept.validation_loss,
-            base_validation_loss=trained.course.base_validation_loss,
-            best_step=kept.step,
-            steps=trained.last.step,
-            seconds=trained.last.seconds,
-            size_bytes=store.files.size("adapters", key),
-            sha256=store.files.digest("adapters", key),
-            token=job.token,
-        )
+        return patiently(lambda: _list(store, job, trained, kept, key))
     except BaseException:
         store.files.to_trash("adapters", key)
         raise
+
+
+def _list(store: Store, job: Job, trained: Trained, kept: Kept, key: str) -> Adapter:
+    """The row of a published adapter; asking twice gives the same one."""
+    assert job.base_model is not None
+    settings = trained.settings
+    chosen = chosen_layers(job.base_model.facts["layers"], settings.target_modules)
+    return store.add_adapter(
+        name=job.name,
+        folder=key,
+        job_id=job.id,
+        base_model_id=job.base_model.id,
+        data_set_id=job.data_set_id,
+        method=METHOD,
+        rank=settings.rank,
+        alpha=settings.alpha,
+        target_modules=sorted({str(layer["name"]) for layer in chosen}),
+        settings=settings.model_dump(mode="json"),
+        training_loss=kept.loss,
+        validation_loss=kept.validation_loss,
+        base_validation_loss=trained.course.base_validation_loss,
+        best_step=kept.step,
+        steps=trained.last.step,
+        seconds=trained.last.seconds,
+        size_bytes=store.files.size("adapters", key),
+        sha256=store.files.digest("adapters", key),
+        token=job.token,
+    )

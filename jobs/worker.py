@@ -9,6 +9,7 @@ kind does is in `training.py` and `fetching.py`; who starts workers is in `runne
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
@@ -30,17 +31,21 @@ def do(store: Store, job_id: int, ending: Ending) -> int:
     if lease is None:
         log.info("job %s is not waiting any more", job_id)
         return 0
-    with lease:
-        try:
-            _dispatch(store, lease, ending)
-        except Ended:
-            _record_end(lease, ending)
-        except LeaseLost as error:
-            log.warning("%s", error)
-        except Exception as error:
-            log.exception("job %s failed", job_id)
-            lease.move("failed", in_words(error, lease.job))
+    with lease, contextlib.suppress(LeaseLost):  # then the job has its end already, and it is not ours to tell
+        _see_through(store, lease, ending)
     return 0
+
+
+def _see_through(store: Store, lease: Lease, ending: Ending) -> None:
+    try:
+        _dispatch(store, lease, ending)
+    except Ended:
+        _record_end(lease, ending)
+    except LeaseLost:
+        log.warning("job %s is no longer ours; nothing was written", lease.job.id)
+    except Exception as error:
+        log.exception("job %s failed", lease.job.id)
+        lease.move("failed", in_words(error, lease.job))
 
 
 def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
@@ -89,6 +94,7 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    process.go_last()
     ending = Ending()
     ending.listen()
     store = Store(arguments.data_dir)

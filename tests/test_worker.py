@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,15 +232,13 @@ def test_a_job_is_claimed_once(store: Store) -> None:
     assert Lease.claim(store, lease.job.id, process.identify()) is None
 
 
-def test_the_first_metric_is_in_the_library_at_once_and_the_next_within_a_second(store: Store) -> None:
+def test_a_metric_is_in_the_library_within_a_second_also_when_no_other_follows(store: Store) -> None:
     with claimed(store) as lease:
         lease.move("running")
         lease.report({"step": 1, "loss": 2.0}, step=1)
-        assert [m.loss for m in store.metrics(lease.job.id)] == [2.0]
+        wait_for(lambda: [m.loss for m in store.metrics(lease.job.id)] == [2.0], 1, "the first step")
         lease.report({"step": 2, "loss": 1.0}, step=2)
-        began = time.monotonic()
-        wait_for(lambda: store.job(lease.job.id).progress["step"] == 2, 5, "the second step")
-        assert time.monotonic() - began < 2
+        wait_for(lambda: store.job(lease.job.id).progress["step"] == 2, 2, "the second step")
 
 
 def test_many_steps_a_second_are_handed_in_together(store: Store) -> None:
@@ -263,22 +262,55 @@ def test_a_second_measurement_of_a_step_adds_to_the_first(store: Store) -> None:
         assert (metric.loss, metric.validation_loss) == (2.0, 1.5)
 
 
-def test_what_a_busy_library_refused_is_handed_in_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, refused = store.report, []
+def busy_at_first(real: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """`real`, but the library is busy the first `times` times."""
+    left = [times]
 
-    def busy(*args: object, **kwargs: object) -> None:
-        if len(refused) < 2:
-            refused.append(1)
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
             raise StoreBusy("busy")
-        real(*args, **kwargs)  # type: ignore[arg-type]
+        return real(*args, **kwargs)
 
+    return refusing
+
+
+def test_what_a_busy_library_refused_is_handed_in_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with claimed(store) as lease:
         lease.move("running")
-        monkeypatch.setattr(store, "report", busy)
+        monkeypatch.setattr(store, "report", busy_at_first(store.report, 2))
         for step in (1, 2, 3):
             lease.report({"step": step, "loss": float(step)}, step=step)
         wait_for(lambda: len(store.metrics(lease.job.id)) == 3, 10, "all three metrics")
         assert [m.loss for m in store.metrics(lease.job.id)] == [1.0, 2.0, 3.0]
+
+
+def test_a_busy_library_does_not_lose_a_finished_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submit_run(store, epochs=1)
+    for name in ("move", "add_adapter", "report"):
+        monkeypatch.setattr(store, name, busy_at_first(getattr(store, name), 2))
+    do(store, job.id, Ending())
+    done = wait_for_state(store, job.id, "completed")
+    assert done.adapter_id is not None
+    assert [p.name for p in (store.files.root / "adapters").iterdir()] == [store.adapter(done.adapter_id).folder]
+
+
+def test_reporting_never_waits_for_the_library(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+    real = store.report
+
+    def stuck(*args: Any, **kwargs: Any) -> None:
+        assert let_go.wait(20)
+        real(*args, **kwargs)
+
+    with claimed(store) as lease:
+        lease.move("running")
+        monkeypatch.setattr(store, "report", stuck)
+        for step in range(1, 4):
+            lease.report({"step": step, "loss": 1.0}, step=step)
+        let_go.set()
+        lease.hand_in()
+        wait_for(lambda: len(store.metrics(lease.job.id)) == 3, 5, "all three metrics")
 
 
 def test_a_worker_that_lost_its_job_writes_nothing_more(store: Store) -> None:
