@@ -43,12 +43,7 @@ def _fetch_starter(store: Store, lease: Lease, ending: Ending) -> None:
             facts, fingerprint = models.describe(draft.path), models.fingerprint(draft.path)
         lease.move("finishing")
         key = draft.publish()
-    given: dict[str, Any] = {
-        "name": starter.STARTER_NAME,
-        "source": "starter",
-        "fingerprint": fingerprint,
-        "facts": facts,
-    }
+    given: dict[str, Any] = {"name": starter.STARTER_NAME, "fingerprint": fingerprint, "facts": facts}
     base = patiently(lambda: store.add_base_model(source="starter", path=None, folder=key, **given))
     if base.folder != key:  # somebody fetched it at the same time
         store.files.to_trash("models", key)
