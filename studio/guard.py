@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/healthz",)
+SHORTEST = 32  # characters of a token
 A_YEAR = 365 * 24 * 3600  # seconds
 
 HEADERS = {
@@ -51,19 +52,27 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding
 
 def token_of(file: Path) -> str:
     """The token kept in `file`, made on first use. Only its owner can read the file."""
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        file.chmod(0o600)
-        token = file.read_text(encoding="ascii").strip()
-        if len(token) >= 32:
-            return token
-        file.unlink()  # half written by a crash
-        return token_of(file)
-    token = secrets.token_urlsafe(32)
-    with os.fdopen(handle, "w", encoding="ascii") as out:
+    if not file.exists():
+        _put(secrets.token_urlsafe(32), file)
+    file.chmod(0o600)
+    token = file.read_bytes().decode("ascii", "replace").strip()
+    if len(token) >= SHORTEST and token.isascii():
+        return token
+    file.unlink()  # nothing of ours is so short: somebody has emptied it
+    return token_of(file)
+
+
+def _put(token: str, file: Path) -> None:
+    """Write it whole or not at all, and never over another's: two that start at once agree on the first one's."""
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
         out.write(token)
-    return token
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
 
 
 def cookie_name(data_dir: Path) -> str:

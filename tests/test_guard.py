@@ -1,6 +1,7 @@
 """The guard lets in who shows the right Host, Origin and token, and nobody else."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -190,10 +191,18 @@ def test_the_token_is_kept_across_restarts_and_only_its_owner_reads_it(tmp_path:
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_a_half_written_token_is_replaced(tmp_path: Path) -> None:
+def test_an_emptied_token_is_replaced(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("")
     assert len(token_of(file)) >= 40
+
+
+def test_all_who_ask_at_once_get_the_same_token(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as many:
+        for i in range(20):
+            tokens = set(many.map(token_of, [tmp_path / f"token-{i}"] * 16))
+            assert len(tokens) == 1
+    assert len(list(tmp_path.iterdir())) == 20, "no drafts are left"
 
 
 def test_two_data_folders_have_two_cookies(tmp_path: Path) -> None:
