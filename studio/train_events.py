@@ -136,29 +136,33 @@ class TrainEvents:
 
     # --- what it will do ------------------------------------------------------------------------------------------
 
-    def count(self, base_id: object, data_id: object, defaults: object, *values: object) -> Iterator[Updates]:
+    def title(self, defaults: object, *values: object) -> Updates:
+        """How many of the settings that are folded away differ from their defaults."""
+        given = forms.settings_of(ORDER, values)
+        known = defaults if isinstance(defaults, dict) else {}
+        return {self.ui.more: gr.update(label=forms.more_title({name: given[name] for name in MORE}, known))}
+
+    def count(self, base_id: object, data_id: object, _: object, *values: object) -> Iterator[Updates]:
         """Count steps and tokens with the model's own tokenizer. Meanwhile the old figures stay, at half ink."""
         ui = self.ui
         given = forms.settings_of(ORDER, values)
-        known = defaults if isinstance(defaults, dict) else {}
-        title = {ui.more: gr.update(label=forms.more_title({name: given[name] for name in MORE}, known))}
         base, data = self._base(base_id), self._data(data_id)
         if base is None or data is None:
-            yield {ui.figures: _inked(train_facts.figures(None)), ui.head: _head(""), **title}
+            yield {ui.figures: _inked(train_facts.figures(None)), ui.head: _head("")}
             return
         try:
             settings = actions.check_settings(base, data, given)
         except SettingsError:
-            yield {ui.figures: _half(), ui.head: _head("some values cannot be used"), **title}
+            yield {ui.figures: _half(), ui.head: _head("some values cannot be used")}
             return
         plan = self._counters.submit(self._plan, base, data, settings)
         try:
             plan.result(timeout=SAY_COUNTING_AFTER)
         except NotYet:
-            yield {ui.figures: _half(), ui.head: _head("counting…"), **title}
+            yield {ui.figures: _half(), ui.head: _head("counting…")}
         except AnswererError:
             pass  # told below, with what to show beside it
-        yield {**self._counted_out(plan), **title}
+        yield self._counted_out(plan)
 
     def _counted_out(self, plan: Future[dict[str, Any]]) -> Updates:
         ui = self.ui

@@ -88,17 +88,17 @@ class _Wires:
         others = [ui.settings[name] for name in MORE if name != "target_modules"]
         typed = [field for field in others if isinstance(field, gr.Number | gr.Textbox)]
         # One event for all of them: a slow count of old values must not come after a quick one of new values.
-        count = _any_of([ui.to_count.change, *(field.input for field in others)])
-        figures = [ui.figures, ui.head, ui.more]
-        last = {"concurrency_limit": 4, "trigger_mode": "always_last"}
-        self._on(count, self.events.count, self._counted, figures, ui.figures, **last)
+        changed = _any_of([ui.to_count.change, *(field.input for field in others)])
+        self._on(changed, self.events.count, self._counted, [ui.head], ui.figures, concurrency_limit=4)
+        self._on(changed, self.events.title, [ui.defaults, *ui.values()], [ui.more], ui.problems)
         self._on(_any_of([field.blur for field in typed]), self.events.check, self._counted, [], ui.problems)
 
     def start(self, shell: Shell) -> None:
         """The button, the line under it, and what becomes of the run."""
         ui, on = self.ui, self.events
         given = [ui.base, ui.data, *ui.values(), ui.ticket]
-        started = self._on(ui.start.click, on.start, given, [ui.line, ui.queued], ui.problems, js=_TICKET)
+        once = {"js": _TICKET, "trigger_mode": "once"}
+        started = self._on(ui.start.click, on.start, given, [ui.line, ui.queued], ui.problems, **once)
         started.then(None, None, None, js=_STARTED)
         for way in (shell.page.load, shell.pulse.jobs_changed):
             self._on(way, on.tell, [ui.queued], [], ui.line)
@@ -115,6 +115,7 @@ class _Wires:
     ) -> Any:
         """Connect one handler: what it is given, what it may change, and the place that says what went wrong."""
         outputs = list(dict.fromkeys([*shown, place]))
+        more.setdefault("trigger_mode", "always_last")  # what was typed last is what is answered
         return way(said(fn, place), list(given), outputs, show_progress="hidden", api_visibility="private", **more)
 
 
