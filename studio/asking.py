@@ -137,6 +137,7 @@ def answers(
         AnswererError: no answer.
     """
     answerer = Answerer(store.files.log("answerer"))
+    say("Loading the model and answering.")
     try:
         return answers_of(answerer, store, chosen, prompt, system, sampling)
     finally:
@@ -149,7 +150,6 @@ def answers_of(
     """As `answers`, from an answerer that is warm already."""
     base = chosen[0].base_model
     first = [{"role": "system", "content": system}] if system else []
-    say("Loading the model and answering.")
     parts = answerer.stream(
         "compare",
         deadline=DEADLINE,

@@ -7,6 +7,7 @@ this machine and this run; nothing here decides what is a good result.
 import platform
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,7 @@ def _measure(store: Store, job: Job, base: BaseModel, adapter: Adapter) -> dict[
         **_course(store, job, adapter),
         "answers": answers,
         "machine": _machine(job),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
 
 
