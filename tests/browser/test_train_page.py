@@ -184,6 +184,7 @@ def test_tabs_are_one_stop_and_move_by_arrow_keys(page: Page) -> None:
 def test_axe_finds_nothing_serious(open_page: OpenPage, theme: str) -> None:
     page = open_page(f"__theme={theme}")
     filled(page)
+    expect(page.get_by_text("counted from your data")).to_be_visible(timeout=SLOW)
     page.get_by_role("button", name="More settings").click()
     expect(page.get_by_label("Learning rate", exact=True)).to_be_visible()
     found = Axe().run(page).response["violations"]
