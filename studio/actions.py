@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from adapters_store.files import locate
-from adapters_store.store import Store
+from adapters_store.store import FINAL, Store, StoreError
 from adapters_store.tables import BaseModel, DataSet, Job
 from engine import starter
 from engine.data import check
@@ -22,7 +22,6 @@ from jobs import runner
 from studio.words import clean_name, file_name, free_name
 
 MOST_WAITING = 100  # jobs; a script gone wild must not fill the queue
-LIVE = ("queued", "starting", "running", "finishing", "interrupted")
 IN_PEFT_FORMAT = ("adapter_config.json", "adapter_model.safetensors")
 SPARE_BYTES = 200_000_000  # logs, metrics and the database need room beside the adapter
 
@@ -62,12 +61,22 @@ def fetch_starter(store: Store) -> Job | None:
     if starter_model(store) is not None:
         return None
     fetches = [job for job in store.jobs(kinds=["fetch"]) if job.settings.get("source") == "starter"]
-    live = next((job for job in fetches if job.state in LIVE), None)
-    # The key counts the attempts, so that two callers at once ask for the same job.
-    key = f"fetch-starter-{len(fetches)}"
-    job = live or store.submit("fetch", starter.STARTER_NAME, {"source": "starter"}, key=key)
+    job = next((job for job in fetches if job.state not in FINAL), None)
+    if job is None:
+        # The key counts the attempts, so that two callers at once ask for the same job.
+        key = f"fetch-starter-{len(fetches)}"
+        job = store.submit("fetch", starter.STARTER_NAME, {"source": "starter"}, key=key)
+    elif job.state == "interrupted":
+        job = _begin_again(store, job)
     runner.ensure(store.files.root)
     return job
+
+
+def _begin_again(store: Store, job: Job) -> Job:
+    try:
+        return store.move(job.id, "queued", who="person")
+    except StoreError:  # somebody else was first
+        return store.job(job.id)
 
 
 def starter_model(store: Store) -> BaseModel | None:

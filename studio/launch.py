@@ -53,7 +53,7 @@ def serve(
         CommandFailed: no port is free.
         StoreError: the data folder cannot be used.
     """
-    check_host(host)
+    check_host(host, port)
     store = actions.open_store(data_dir)
     root = store.files.root
     lock = FileLock(root / "page.lock")
@@ -64,7 +64,7 @@ def serve(
         _show_first(root, browser)
         return
     try:
-        _serve(store, listen(host, port), port, browser, allowed_hosts)
+        _serve(store, listen(host, port), port, browser, [*allowed_hosts, host])
     finally:
         (root / "page.json").unlink(missing_ok=True)
         lock.release()
@@ -72,8 +72,10 @@ def serve(
         store.close()
 
 
-def check_host(host: str) -> None:
+def check_host(host: str, port: int = DEFAULT_PORT) -> None:
     """Refuse an address that others on the network could reach. UsageError, with what to do instead."""
+    if not 0 <= port < 65536:
+        raise UsageError(f"{port} is not a port; choose one from 1 to 65535, or 0 for any that is free.")
     try:
         if host == "localhost" or ipaddress.ip_address(host).is_loopback:
             return
@@ -137,15 +139,22 @@ def _serve(store: Store, listener: socket.socket, asked: int, browser: bool, all
     # The fetch begins while Gradio is still being imported.
     threading.Thread(target=_prepare, args=(store,), name="prepare", daemon=True).start()
 
+    closed, showing = threading.Event(), threading.Thread(target=lambda: _show_fetch(store, closed), daemon=True)
+
     def started() -> None:
         if asked not in (0, listener.getsockname()[1]):
             print(f"Port {asked} is in use by another program.")
         print(f"LoRA Studio: {link}\nCtrl-C closes the page; runs go on in the background.", flush=True)
         if browser:
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
-        threading.Thread(target=_show_fetch, args=(store,), name="fetch", daemon=True).start()
+        showing.start()
 
-    _run(root, listener, started, allowed_hosts)
+    try:
+        _run(root, listener, started, allowed_hosts)
+    finally:
+        closed.set()  # so that no half-drawn bar stays behind in the terminal
+        if showing.is_alive():
+            showing.join(GOODBYE_SECONDS)
 
 
 def _run(root: Path, listener: socket.socket, started: Callable[[], None], allowed_hosts: Sequence[str]) -> None:
@@ -207,11 +216,11 @@ def _prepare(store: Store) -> None:
         print(f"{error}", file=sys.stderr)
 
 
-def _show_fetch(store: Store) -> None:
+def _show_fetch(store: Store, closed: threading.Event) -> None:
     """The progress of the starter model's fetch, in one line of the terminal."""
-    live = [job for job in store.jobs(kinds=["fetch"], limit=5) if job.state in actions.LIVE]
+    live = store.jobs(kinds=["fetch"], states=["queued", "starting", "running", "finishing"], limit=1)
     if live:
-        follow(store, live[0].id)
+        follow(store, live[0].id, closed)
 
 
 def _goodbye(store: Store) -> None:

@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import textwrap
+import threading
 import time
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -28,20 +29,20 @@ RUNNER_EVERY = 5.0  # seconds between two checks that a runner is there
 ENDED = (*FINAL, "interrupted")  # nobody works on it, and nobody will by itself
 
 
-def follow(store: Store, job_id: int) -> Job:
-    """Show the progress of a job on stderr until it ends, and return it as it ended.
+def follow(store: Store, job_id: int, enough: threading.Event | None = None) -> Job:
+    """Show the progress of a job on stderr until it ends, or until there is `enough`, and return it as it is then.
 
     A bar where stderr is a terminal; a line now and then where it is a file or a pipe.
     """
-    console = Console(stderr=True, highlight=False)
-    return _bar(store, job_id, console) if console.is_terminal else _lines(store, job_id)
+    console, looks = Console(stderr=True, highlight=False), _looks(store, job_id, enough or threading.Event())
+    return _bar(looks, console) if console.is_terminal else _lines(looks)
 
 
-def _bar(store: Store, job_id: int, console: Console) -> Job:
+def _bar(looks: Iterable[Job], console: Console) -> Job:
     columns = (TextColumn("{task.description}"), BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[said]}"))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None, said="")
-        for job in _looks(store, job_id):
+        for job in looks:
             done, total = _measure(job)
             name, said = escape(plain(job.name)), escape(plain(_figures(job)))
             bar.update(task, description=name, completed=done, total=total, said=said)
@@ -49,9 +50,9 @@ def _bar(store: Store, job_id: int, console: Console) -> Job:
     return job
 
 
-def _lines(store: Store, job_id: int) -> Job:
+def _lines(looks: Iterable[Job]) -> Job:
     told, due = "", 0.0
-    for job in _looks(store, job_id):
+    for job in looks:
         sentence = f"{job.name}: {job_sentence(job)}"
         if sentence != told and (time.monotonic() >= due or job.state in ENDED):
             say(sentence)
@@ -59,7 +60,7 @@ def _lines(store: Store, job_id: int) -> Job:
     return job
 
 
-def _looks(store: Store, job_id: int) -> Iterable[Job]:
+def _looks(store: Store, job_id: int, enough: threading.Event) -> Iterable[Job]:
     """The job, again and again, up to and including its end. A runner that died is replaced meanwhile."""
     seen_to = 0.0
     while True:
@@ -68,9 +69,8 @@ def _looks(store: Store, job_id: int) -> Iterable[Job]:
             seen_to = time.monotonic()
         job = store.job(job_id)
         yield job
-        if job.state in ENDED:
+        if job.state in ENDED or enough.wait(POLL):
             return
-        time.sleep(POLL)
 
 
 def _measure(job: Job) -> tuple[float, float | None]:

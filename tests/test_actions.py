@@ -139,6 +139,16 @@ def test_the_starter_model_is_asked_for_once(store: Store) -> None:
     assert retry.id != first.id, "after a fetch that ended without a model, asking again is a retry"
 
 
+def test_a_fetch_that_was_interrupted_begins_again(store: Store) -> None:
+    first = actions.fetch_starter(store)
+    assert first is not None
+    store.claim(first.id, _nobody())
+    store.move(first.id, "interrupted", who="runner")
+    again = actions.fetch_starter(store)
+    assert again is not None
+    assert (again.id, again.state) == (first.id, "queued")
+
+
 def test_a_starter_model_that_is_here_is_not_fetched(store: Store, furnished: tuple[BaseModel, DataSet]) -> None:
     assert actions.fetch_starter(store) is None
     assert store.jobs() == []
