@@ -99,7 +99,8 @@ def problem_list(problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return f'<p class="problems" role="alert">{html.escape(problems[0])}</p>'
     items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
-    return f'<ul class="problems" role="alert">{items}</ul>'
+    reach = ' tabindex="0"' if len(problems) > 8 else ""  # a list that scrolls can be reached by key
+    return f'<div class="problems" role="alert"{reach}><ul>{items}</ul></div>'
 
 
 def said(fn: Callable[..., Any], place: gr.HTML) -> Callable[..., Any]:

@@ -46,9 +46,9 @@
     x += wide + 36;
     parts.push(text(x, middle + 5, '+', 'sign'));
     x += 14;
-    parts.push(`<rect x="${x}" y="${middle - 15}" width="38" height="30" rx="6" class="chip${odd ? ' odd' : ''}"/>`);
-    parts.push(text(x + 19, middle + 5, three(v.a / v.r), odd ? 'part odd' : 'part'), text(x + 19, middle + 31, 'alpha / r'));
-    x += 56;
+    parts.push(`<rect x="${x}" y="${middle - 15}" width="46" height="30" rx="6" class="chip${odd ? ' odd' : ''}"/>`);
+    parts.push(text(x + 23, middle + 5, three(v.a / v.r), odd ? 'part odd' : 'part'), text(x + 23, middle + 31, 'alpha / r'));
+    x += 62;
     parts.push(`<rect x="${x}" y="${middle - high / 2}" width="${thin}" height="${high}" rx="${Math.min(3, thin / 2)}" class="trained"/>`);
     parts.push(text(x + thin / 2, middle - high / 2 - 6, whole(v.r)), text(x + thin / 2, middle + high / 2 + 15, 'B', 'part'));
     x += thin + 14;
