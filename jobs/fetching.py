@@ -35,9 +35,9 @@ def _fetch_starter(store: Store, lease: Lease, ending: Ending) -> None:
         ending.check()
         lease.report(stage=stage, done_bytes=done, total_bytes=total)
 
+    lease.move("running")
     with store.files.draft("models") as draft:
         with ending.may_interrupt():
-            lease.move("running")
             starter.fetch(draft.path, progress)
             lease.report(stage="Looking at the model", done_bytes=None, total_bytes=None)
             facts, fingerprint = models.describe(draft.path), models.fingerprint(draft.path)
@@ -52,9 +52,9 @@ def _fetch_starter(store: Store, lease: Lease, ending: Ending) -> None:
 def _add_folder(store: Store, lease: Lease, ending: Ending) -> None:
     settings = lease.job.settings
     path = Path(settings["path"])
+    lease.say("Looking at the model")
+    lease.move("running")
     with ending.may_interrupt():
-        lease.say("Looking at the model")
-        lease.move("running")
         models.check_folder(path)
         facts, fingerprint = models.describe(path), models.fingerprint(path)
     lease.move("finishing")

@@ -134,6 +134,10 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         lease.say("Reading the data")
         rows = read_rows(store.rows_path(data))
         prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])
+    # Not to be interrupted: a transaction broken off at any line could keep the library's only connection.
+    lease.report(stage="", step=0, steps=prepared.steps, device=loaded.device.name, device_why=loaded.device.why)
+    lease.move("running")
+    with ending.may_interrupt():
         course = _train(lease, ending, loaded, prepared, settings)
         trained = Trained(settings, loaded.model, course, course.kept(loaded.model))
     _finish(store, lease, trained)
@@ -178,8 +182,6 @@ def _train(
         return lease.stop == "keep"
 
     course = Course()
-    lease.report(stage="", step=0, steps=prepared.steps, device=loaded.device.name, device_why=loaded.device.why)
-    lease.move("running")
     for report in train(loaded, prepared, settings, should_stop):
         course.take(report, loaded.model)
         lease.report(_metric(report), **course.progress())
