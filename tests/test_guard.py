@@ -63,6 +63,7 @@ def test_a_host_of_this_machine_is_served_on_any_port(inside: TestClient, host: 
         "localhost.",
         "localhost@evil.example",
         "[::2]",
+        "localhost:evil",
         "",
     ],
 )
