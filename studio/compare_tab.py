@@ -97,18 +97,20 @@ class Compare:
         shell = self.shell
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         at_once = {**quiet, "queue": False}
+        # What settles the choice goes one after the other, or an older answer could arrive last.
+        in_turn = {**quiet, "concurrency_id": "choice", "concurrency_limit": 1}
         filled: Any = [self.who, self.chosen, self.note, self.problems, self.grid]
         fill = said(self.fill, self.problems)
         renew = said(self.renew, self.problems)
 
-        shell.page.load(said(self.opened, self.problems), None, filled, **at_once)
-        handed = shell.contestants.change(fill, [shell.contestants, self.chosen, self.grid], filled, **at_once)
+        shell.page.load(said(self.opened, self.problems), None, filled, **in_turn)
+        handed = shell.contestants.change(fill, [shell.contestants, self.chosen, self.grid], filled, **in_turn)
         handed.then(None, None, None, js=_FOCUS, show_progress="hidden")
-        shell.pulse.adapters_changed(renew, [self.chosen, self.grid], filled, trigger_mode="always_last", **at_once)
-        shell.pulse.models_changed(renew, [self.chosen, self.grid], filled, trigger_mode="always_last", **at_once)
+        shell.pulse.adapters_changed(renew, [self.chosen, self.grid], filled, trigger_mode="always_last", **in_turn)
+        shell.pulse.models_changed(renew, [self.chosen, self.grid], filled, trigger_mode="always_last", **in_turn)
         self.who.input(None, [self.who], [self.chosen, shell.contestants], js=_CHOSEN, show_progress="hidden")
         self.chosen.change(
-            said(self.judge, self.problems), [self.chosen, self.grid], [self.note, self.problems, self.grid], **at_once
+            said(self.judge, self.problems), [self.chosen, self.grid], [self.note, self.problems, self.grid], **in_turn
         )
         self.grid.example(said(self.example, self.problems), [self.chosen], [self.prompt, self.problems], **at_once)
 

@@ -64,26 +64,29 @@ class Library:
         """Which field changes what."""
         shell, asked = self.shell, [self.search, self.order, self.shell.adapter, self.marked]
         shown: Any = [self.table, self.count, self.card]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        quiet = {**private, "queue": False}
+        # What draws the table goes one after the other, or an older answer could arrive last.
+        in_turn = {**private, "concurrency_id": "library", "concurrency_limit": 1}
         look = said(self.look, self.notice)
         outputs = [*shown, self.notice]
 
-        shell.page.load(said(self.opened, self.notice), None, outputs, **quiet)
-        self.search.input(look, asked, outputs, trigger_mode="always_last", **quiet)
-        self.order.change(look, asked, outputs, **quiet)
-        shell.adapter.change(look, asked, outputs, **quiet)
-        self.marked.change(look, asked, outputs, **quiet)
-        shell.pulse.adapters_changed(look, asked, outputs, trigger_mode="always_last", **quiet)
+        shell.page.load(said(self.opened, self.notice), None, outputs, **in_turn)
+        self.search.change(look, asked, outputs, trigger_mode="always_last", **in_turn)
+        self.order.change(look, asked, outputs, **in_turn)
+        shell.adapter.change(look, asked, outputs, **in_turn)
+        self.marked.change(look, asked, outputs, **in_turn)
+        shell.pulse.adapters_changed(look, asked, outputs, trigger_mode="always_last", **in_turn)
 
         self.table.row_open(self.open, None, shell.adapter, **quiet)
         self.table.sort_by(self.sort, self.order, self.order, **quiet)
         self.table.marked(self.mark, None, self.marked, **quiet)
         self.table.go_train(lambda: shell.go("train"), None, shell.tabs, **quiet)
-        self.table.clear_search(lambda: "", None, self.search, **quiet).then(look, asked, outputs, **quiet)
+        self.table.clear_search(lambda: "", None, self.search, **quiet)
         self.card.compare(self.compare, self.marked, [shell.tabs, shell.contestants], **quiet)
-        self.card.rename(said(self.rename, self.notice), asked, outputs, **quiet)
-        self.card.delete(said(self.delete, self.notice), asked, [*outputs, self.marked], **quiet)
-        self.notice.undo(said(self.undo, self.notice), asked, [*outputs, shell.adapter], **quiet)
+        self.card.rename(said(self.rename, self.notice), asked, outputs, **in_turn)
+        self.card.delete(said(self.delete, self.notice), asked, [*outputs, self.marked], **in_turn)
+        self.notice.undo(said(self.undo, self.notice), asked, [*outputs, shell.adapter], **in_turn)
 
     # --- showing ---
 

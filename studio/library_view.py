@@ -103,7 +103,9 @@ def card(adapter: Adapter, marked: Sequence[Adapter]) -> str:
     facts = "".join(f"<dt>{what}</dt><dd{more}>{escape(fact)}</dd>" for what, fact, more in _facts(adapter))
     return (
         f'<div class="card detail" data-id="{adapter.id}" data-name="{escape(adapter.name)}">'
-        f'<div class="card-head"><h2>{escape(adapter.name)}</h2><span class="fact">#{adapter.id}</span></div>'
+        f'<div class="card-head"><h2>{escape(adapter.name)}</h2>'
+        '<input class="rename" type="text" maxlength="80" aria-label="New name" hidden>'
+        f'<span class="fact">#{adapter.id}</span></div>'
         f'<dl class="facts">{facts}</dl>{_buttons(adapter, marked)}</div>'
     )
 

@@ -6,7 +6,6 @@ const AT_MOST = 4; // adapters beside the base
 
 export function mountTable({ element, trigger, watch }) {
   const marked = () => [...element.querySelectorAll("tr[data-id]:has(input:checked)")].map((row) => Number(row.dataset.id));
-  let focused = null; // how to find the focused element again when the table is drawn anew
 
   function pick(row) {
     element.querySelectorAll("tr[data-id]").forEach((one) => {
@@ -53,58 +52,67 @@ export function mountTable({ element, trigger, watch }) {
     }
   });
 
-  element.addEventListener("focusin", ({ target }) => {
-    const row = target.closest("tr[data-id]");
-    if (target.dataset.sort) focused = `[data-sort="${target.dataset.sort}"]`;
-    else if (row) focused = target === row ? 'tr[aria-selected="true"]' : `tr[data-id="${row.dataset.id}"] input`;
-  });
-  document.addEventListener("focusin", ({ target }) => {
-    if (!element.contains(target)) focused = null;
-  });
+  // The table is drawn anew over the old nodes, place by place: what a person did to a node must not stay with its place.
   watch("value", () => {
-    if (focused && document.activeElement === document.body) element.querySelector(focused)?.focus();
+    element.querySelectorAll(".mark input").forEach((box) => { box.checked = box.hasAttribute("checked") });
+    if (document.activeElement?.matches("tr[data-id]") && element.contains(document.activeElement)) {
+      element.querySelector('tr[aria-selected="true"]')?.focus();
+    }
   });
 }
 
 export function mountCard({ element, trigger, watch }) {
   const detail = () => element.querySelector(".detail");
-  let editing = false;
+  const field = () => element.querySelector(".rename");
+  let editing = null; // the adapter whose name is being typed
 
   element.addEventListener("click", (event) => {
     const act = event.target.closest("[data-act]")?.dataset.act;
     if (!act || !detail()) return;
-    if (act === "rename") return rename();
-    trigger(act, { id: Number(detail().dataset.id) });
+    const id = Number(detail().dataset.id);
+    if (act === "rename") begin(id);
+    else trigger(act, { id });
+  });
+  element.addEventListener("keydown", (event) => {
+    if (event.target !== field()) return;
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    event.preventDefault(); // or the same press would also press the button that gets the focus
+    end(event.key === "Enter");
+  });
+  element.addEventListener("focusout", (event) => {
+    if (event.target === field()) end(true);
   });
 
-  function rename() {
-    if (editing) return;
-    editing = true;
-    const head = detail().querySelector("h2");
-    const field = document.createElement("input");
-    Object.assign(field, { type: "text", className: "rename", value: detail().dataset.name, maxLength: 80 });
-    field.setAttribute("aria-label", "New name");
-    const id = Number(detail().dataset.id);
-    const end = (keep) => {
-      if (!editing) return;
-      editing = false;
-      const name = field.value.trim();
-      field.replaceWith(head);
-      if (keep && name && name !== detail()?.dataset.name) trigger("rename", { id, name });
-      detail()?.querySelector('[data-act="rename"]')?.focus();
-    };
-    field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") end(true);
-      if (event.key === "Escape") end(false);
-    });
-    field.addEventListener("blur", () => end(true));
-    head.replaceWith(field);
-    field.focus();
-    field.select();
+  function show(open) {
+    element.querySelector("h2").hidden = open;
+    field().hidden = !open;
+  }
+
+  function begin(id) {
+    editing = id;
+    show(true);
+    field().value = detail().dataset.name;
+    field().focus();
+    field().select();
+  }
+
+  function end(keep) {
+    if (editing === null) return;
+    const id = editing;
+    const name = field().value.trim();
+    const back = document.activeElement === field();
+    editing = null;
+    show(false);
+    if (back) element.querySelector('[data-act="rename"]').focus();
+    if (keep && name && name !== detail().dataset.name) trigger("rename", { id, name });
   }
 
   watch("value", () => {
-    editing = false;
+    // The card may be drawn anew while a name is being typed: the words typed so far stay.
+    if (editing !== null && detail() && Number(detail().dataset.id) === editing) {
+      show(true);
+      field().focus();
+    } else editing = null;
     // On a phone the card lies under the table: bring what was asked for into sight.
     if (matchMedia("(max-width: 760px)").matches && document.activeElement?.matches("tr[data-id]")) {
       detail()?.scrollIntoView({ block: "nearest" });

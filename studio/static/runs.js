@@ -242,7 +242,7 @@ class Runs {
     parts.list = this.makeList();
     parts.empty = this.makeEmpty();
     parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), this.makeCurve());
-    parts.stale = h("p", { class: "stale", role: "status", hidden: true });
+    parts.stale = h("p", { class: "stale-line", role: "status", hidden: true });
     this.element.replaceChildren(h("div", { class: "runs" }, parts.list, h("div", {}, parts.stale, parts.empty, parts.run)));
     this.chart = new LiveChart(parts, plotly);
     this.element.querySelectorAll(".seg").forEach((seg) => this.bindChoice(seg));
