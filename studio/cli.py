@@ -122,7 +122,7 @@ def list_adapters(
     """List the adapters, the newest first."""
     with asking.opened(data_dir) as store:
         found, total = store.adapters(search=search, limit=1000)
-    rows = [(a.id, a.name, a.base_model.name, a.rank, a.alpha, a.validation_loss, a.sha256[:10]) for a in found]
+    rows = [(a.id, a.name, a.base_model.name, a.rank, f"{a.alpha:g}", a.validation_loss, a.sha256[:10]) for a in found]
     heads = ("Adapter", "Name", "Base", "r", "alpha", "Validation", "Hash")
     _show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
     if total > len(found):
