@@ -218,9 +218,9 @@ def own(folder: DataFolder, ended: threading.Event, linger: float) -> bool:
 def _tidy_and_serve(folder: DataFolder, ended: threading.Event, linger: float) -> None:
     store = Store(folder.root)
     try:
-        swept = store.files.sweep()
+        swept = [*store.files.sweep(), *store.trash_orphans()]
         if swept:
-            log.info("removed %s leftovers", len(swept))
+            log.info("cleared away %s", ", ".join(map(str, swept)))
         store.files.empty_trash(TRASH_SECONDS)
         serve(store, ended, linger)
     finally:

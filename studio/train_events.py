@@ -101,7 +101,7 @@ class TrainEvents:
         """How far the starter model is, and what became of a folder that was added."""
         ui, here = self.ui, actions.starter_model(self.store) is not None
         fetch = next((j for j in self.store.jobs(kinds=["fetch"]) if j.settings.get("source") == "starter"), None)
-        on_its_way = fetch is not None and fetch.state not in ("failed", "cancelled")
+        on_its_way = fetch is not None and fetch.state not in train_facts.ENDED_WITHOUT
         wanted = not here and (fetch is not None or not self.store.base_models())
         updates: Updates = {
             ui.arrival: train_facts.arrival(fetch) if wanted else "",

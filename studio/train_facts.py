@@ -135,6 +135,8 @@ def wait_line(ahead: int) -> str:
     return f"Waits for {ahead} run{'' if ahead == 1 else 's'}."
 
 
+ENDED_WITHOUT = ("failed", "cancelled", "interrupted")  # states in which a fetch has ended and left nothing
+
 _STATE_WORDS = {
     "queued": "Queued as {name}.",
     "starting": "{name} is starting.",
@@ -144,7 +146,7 @@ _STATE_WORDS = {
     "stopped": "{name} was stopped and kept.",
     "cancelled": "{name} was cancelled.",
     "failed": "{name} failed.",
-    "interrupted": "{name} was interrupted and will go on.",
+    "interrupted": "{name} was interrupted.",
 }
 
 
@@ -159,7 +161,7 @@ def arrival(job: Job | None) -> str:
     """The way of the starter model: how far it is, or why it did not come. The pulse moves words and bar."""
     if job is None:
         return '<p class="sentence">The starter model is not here yet.</p>'
-    if job.state in ("failed", "cancelled"):
+    if job.state in ENDED_WITHOUT:
         why = job.why or "The starter model could not be fetched."
         return f'<p class="problems" role="alert">{html.escape(why)}</p>'
     words, share = fetch_words(job.progress)
@@ -174,7 +176,7 @@ def added_line(job: Job | None) -> str:
     """What became of a model folder that was added by its path."""
     if job is None:
         return ""
-    if job.state in ("failed", "cancelled", "interrupted"):
+    if job.state in ENDED_WITHOUT:
         return f'<p class="problems" role="alert">{html.escape(job.why or job.name + " could not be added.")}</p>'
     words = f"{job.name} is here." if job.state == "completed" else f"Looking at {job.settings.get('path')}."
     return f'<p class="status" role="status">{html.escape(words)}</p>'

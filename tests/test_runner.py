@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,3 +290,15 @@ def test_the_lock_of_the_folder_is_the_systems_own(store: Store) -> None:
     with FileLock(store.files.root / "runner.lock"):
         assert locked(store)
     assert not locked(store)
+
+
+def test_a_folder_that_no_row_knows_goes_to_the_trash_when_a_runner_starts(store: Store) -> None:
+    with store.files.draft("adapters") as draft:
+        (draft.path / "adapter_model.safetensors").write_bytes(b"published, but its worker was killed before the row")
+        key = draft.publish()
+    folder = store.files.path("adapters", key)
+    long_ago = time.time() - 7200
+    os.utime(folder, (long_ago, long_ago))
+    runner.own(store.files, threading.Event(), linger=0.0)
+    assert not folder.exists()
+    assert store.orphans() == []
