@@ -181,7 +181,7 @@ def _strays(store: Store) -> Iterator[Finding]:
         mend = "It goes by itself when the studio is started; or delete it."
         yield Finding("leftovers", "warning", f"{path} was left by a process that is gone.", mend)
     for path in orphans:
-        mend = "Nothing uses it; move it away or delete it."
+        mend = "It goes to the trash when the studio starts a runner; or move it away or delete it."
         yield Finding("orphans", "fault", f"{path} belongs to nothing in the library.", mend)
     if not leftovers and not orphans:
         yield Finding("leftovers", "ok", "No folder is left over.")
