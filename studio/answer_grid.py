@@ -78,12 +78,6 @@ def ended(grid: Any, why: str) -> Grid:
     return {"state": "ended" if known["columns"] else "empty", "columns": known["columns"], "status": why}
 
 
-def settled(grid: Any) -> Grid:
-    """The columns when no more will come: as they are when complete, else with a word that they are not."""
-    under_way = isinstance(grid, dict) and grid.get("state") in ("waiting", "streaming")
-    return ended(grid, "The answers broke off.") if under_way else grid
-
-
 def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None) -> Grid:
     adapter = one.adapter
     if adapter is None:

@@ -15,7 +15,8 @@ import gradio as gr
 
 from adapters_store.states import LIVE
 from engine import starter
-from engine.data.check import DataError, read_rows
+from engine.data.check import DataError, read
+from jobs.ask import AnswererError
 from studio import answer_grid, contestants
 from studio.answer_grid import Grid, Sampling
 from studio.contestants import Contestant
@@ -121,8 +122,6 @@ class Compare:
         events: Any = [
             way(said(self.answer, self.problems), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)
         ]
-        for event in events:
-            event.then(self.rest, self.grid, ended, **at_once)
         self.halt.click(self.stopped, self.grid, ended, cancels=events, **at_once)
 
     # --- who answers ---
@@ -185,8 +184,14 @@ class Compare:
             self.problems: "",
             self.note: self._note(),
         }
-        for grid in self._stream(people, prompt, sampling):
-            yield {self.grid: grid}
+        try:
+            for grid in self._stream(people, prompt, sampling):
+                yield {self.grid: grid}
+            yield self._ready()
+        except AnswererError as error:
+            # What was said so far stays; the reason stands beside it.
+            broken = answer_grid.ended(grid, "The answers broke off.")
+            yield {self.grid: broken, self.problems: problem_list([str(error)]), **self._ready()}
 
     def _stream(self, people: list[Contestant], prompt: str, sampling: Sampling) -> Iterator[Grid]:
         pace, snapshot, grid, shown = answer_grid.Pace(len(people)), None, {}, 0.0
@@ -218,10 +223,6 @@ class Compare:
             **sampling._asdict(),
         )
 
-    def rest(self, grid: Any) -> Update:
-        """Answer again in place of Stop, however the asking ended."""
-        return {self.grid: answer_grid.settled(grid), **self._ready()}
-
     def stopped(self, grid: Any) -> Update:
         """Keep what was said so far."""
         return {self.grid: answer_grid.ended(grid, "Stopped."), **self._ready()}
@@ -250,7 +251,7 @@ class Compare:
         try:
             samples = starter.samples()
             sample = next((one for one in samples if data and one.name == data.name), samples[0])
-            rows = read_rows(sample.held_out, limit=1)
+            rows = read(sample.held_out).rows
         except (OSError, DataError):
             return ""
         return first_question(rows[0]) if rows else ""

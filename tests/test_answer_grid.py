@@ -40,9 +40,8 @@ def test_the_end_says_how_many_are_ready_and_which_were_cut() -> None:
     assert done["status"] == "2 answers ready. Cut at 50 tokens: base."
 
 
-def test_what_breaks_off_is_kept_and_said_and_what_is_complete_is_left_alone() -> None:
+def test_what_breaks_off_is_kept_and_nothing_from_outside_is_believed() -> None:
     waiting = answer_grid.waiting(people(), SAMPLING, "")
-    assert answer_grid.settled(waiting)["state"] == "ended"
-    done = answer_grid.complete(waiting, [], 50)
-    assert answer_grid.settled(done) == done
+    ended = answer_grid.ended(waiting, "Stopped.")
+    assert (ended["state"], ended["status"], len(ended["columns"])) == ("ended", "Stopped.", 2)
     assert answer_grid.ended("nonsense from outside", "Stopped.")["columns"] == []

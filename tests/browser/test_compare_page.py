@@ -1,0 +1,183 @@
+"""The Compare tab as a person meets it: the base and what was trained answer one prompt side by side.
+
+Real: two short runs train the tiny model first, and the answerer loads it once. What it says makes no sense; that it
+says it, and under whose name, does.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, expect
+
+from adapters_store.store import Store
+from adapters_store.tables import Adapter
+from tests.browser.conftest import ROOT, OpenPage, Served
+from tests.workshop import QUICK, add_rows, wait_for
+
+SLOW = 90_000  # milliseconds; the answerer has to load torch
+BLOCKING = ("serious", "critical")
+expect.set_options(timeout=20_000)  # milliseconds, as for every other wait of the page
+
+
+@pytest.fixture(scope="module")
+def adapters(studio: Served) -> Iterator[tuple[Adapter, Adapter]]:
+    """Two adapters that a real worker trained."""
+    store = studio.store
+    command = [sys.executable, "-m", "jobs.runner", "--data-dir", str(store.files.root)]
+    runner = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    base, rows = store.base_models()[0], add_rows(store)
+    for rank in (4, 8):
+        values = {**QUICK, "rank": rank, "alpha": 2 * rank}
+        store.submit("train", f"manner-r{rank}", values, base_model_id=base.id, data_set_id=rows.id)
+    wait_for(lambda: store.adapters()[1] == 2, 180, "two runs to finish")
+    one, two = (store.adapters(search=f"manner-r{rank}")[0][0] for rank in (4, 8))
+    yield one, two
+    runner.terminate()
+    runner.wait(timeout=60)
+
+
+def columns(page: Page) -> Locator:
+    return page.locator(".answer")
+
+
+def ask(page: Page, prompt: str) -> None:
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_role("button", name="Answer").click()
+
+
+def texts(page: Page) -> list[str]:
+    return page.locator(".answer-text p").all_inner_texts()
+
+
+def test_a_finished_run_goes_to_compare_in_one_click_and_both_answer(
+    open_page: OpenPage, studio: Served, adapters: tuple[Adapter, Adapter]
+) -> None:
+    one, _ = adapters
+    page = open_page(f"tab=runs&job={one.job_id}")
+    page.get_by_role("button", name="Compare with the base").click()
+    expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(one.name)])
+    expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    ask(page, "Question 3: what is rain?")
+    expect(page.get_by_role("status").get_by_text("2 answers ready.")).to_be_visible(timeout=SLOW)
+    expect(columns(page).get_by_role("heading")).to_have_text(["base", one.name])
+    base, trained = columns(page).nth(0), columns(page).nth(1)
+    expect(base).to_contain_text("Base model tiny")
+    expect(trained).to_contain_text(f"Adapter {one.sha256.rpartition(':')[2][:7]}")
+    for column in (base, trained):
+        expect(column).to_contain_text(re.compile(r"Seed 7, temperature 0\.7, [\d.]+ tokens/s"))
+    assert len(set(texts(page))) == 2
+    expect(page.locator(".answers")).to_have_attribute("aria-busy", "false")
+    expect(page.get_by_role("button", name="Answer")).to_be_visible()
+
+
+def test_the_same_seed_gives_the_same_answers_and_another_seed_others(
+    open_page: OpenPage, adapters: tuple[Adapter, Adapter]
+) -> None:
+    one, two = adapters
+    page = open_page(f"tab=compare&contestants={one.id},{two.id}")
+    expect(page.locator("#compare-who .token")).to_have_count(3)
+    answers = []
+    for seed in ("7", "8", "7"):
+        page.get_by_label("Seed", exact=True).fill(seed)
+        ask(page, "Question 5: what is bread?")
+        expect(page.get_by_text(f"Seed {seed}, ").first).to_be_visible(timeout=SLOW)
+        expect(page.get_by_role("status").get_by_text("3 answers ready.")).to_be_visible(timeout=SLOW)
+        answers.append(texts(page))
+    assert answers[0] == answers[2]
+    assert answers[1] != answers[0]
+
+
+def test_stop_ends_the_answers_and_keeps_what_was_said(open_page: OpenPage, adapters: tuple[Adapter, Adapter]) -> None:
+    page = open_page(f"tab=compare&contestants={adapters[0].id}")
+    page.get_by_role("button", name="Sampling").click()
+    page.get_by_role("spinbutton", name="Most tokens").fill("1024")
+    page.get_by_role("spinbutton", name="Temperature").fill("2")
+    ask(page, "Question 1: what is the sea?")
+    stop = page.get_by_role("button", name="Stop")
+    stop.click()
+    expect(page.get_by_role("status").get_by_text(re.compile("Stopped.|broke off|ready"))).to_be_visible()
+    expect(stop).to_be_hidden()
+    page.get_by_role("spinbutton", name="Most tokens").fill("16")
+    ask(page, "And now?")
+    expect(page.get_by_role("status").get_by_text("2 answers ready.")).to_be_visible(timeout=SLOW)
+
+
+def test_what_is_missing_or_wrong_is_said_in_words(open_page: OpenPage, adapters: tuple[Adapter, Adapter]) -> None:
+    page = open_page("tab=compare")
+    expect(page.get_by_role("heading", name="Ask all of them the same thing")).to_be_visible()
+    expect(page.get_by_text("Add an adapter to have something to compare.")).to_be_visible()
+    page.get_by_role("button", name="Answer").click()
+    expect(page.get_by_role("alert")).to_contain_text("Type a prompt first")
+
+
+def test_the_example_fills_the_prompt(open_page: OpenPage, adapters: tuple[Adapter, Adapter]) -> None:
+    page = open_page(f"tab=compare&contestants={adapters[0].id}")
+    example = page.get_by_role("button", name=re.compile("For example: "))
+    words = example.inner_text().removeprefix("For example: ")
+    example.click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value(words)
+
+
+def test_adapters_of_another_base_cannot_be_mixed_in(
+    open_page: OpenPage, studio: Served, adapters: tuple[Adapter, Adapter]
+) -> None:
+    stranger = _adapter_of_another_base(studio.store, adapters[0])
+    page = open_page(f"tab=compare&contestants={adapters[0].id},{stranger.id}")
+    expect(page.get_by_role("alert")).to_contain_text(f"{stranger.name} belongs to other")
+    studio.store.delete_adapter(stranger.id)
+
+
+def test_contestants_are_chosen_by_hand_and_stand_in_the_address(
+    open_page: OpenPage, adapters: tuple[Adapter, Adapter]
+) -> None:
+    _, two = adapters
+    page = open_page("tab=compare")
+    expect(page.locator("#compare-who .token")).to_have_count(1)
+    page.get_by_role("combobox", name="Contestants").click()
+    page.get_by_role("option", name=two.name).click()
+    expect(page).to_have_url(re.compile(f"contestants={two.id}"))
+    page.keyboard.press("Escape")
+    page.reload()
+    expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(two.name)])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(open_page: OpenPage, adapters: tuple[Adapter, Adapter], theme: str) -> None:
+    page = open_page(f"tab=compare&contestants={adapters[0].id}&__theme={theme}")
+    ask(page, "Question 2: what is iron?")
+    expect(page.get_by_role("status").get_by_text("2 answers ready.")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="Sampling").click()
+    found = Axe().run(page).response["violations"]
+    assert [fault for fault in found if fault["impact"] in BLOCKING] == []
+
+
+def _adapter_of_another_base(store: Store, like: Adapter) -> Adapter:
+    other = next((base for base in store.base_models() if base.name == "other"), None) or store.add_base_model(
+        name="other", source="folder", path="/models/other", folder=None, fingerprint="sha256:other", facts={}
+    )
+    with store.files.draft("adapters") as draft:
+        (draft.path / "adapter_config.json").write_text("{}")
+        folder = draft.publish()
+    facts = {name: getattr(like, name) for name in ("method", "rank", "alpha", "target_modules", "settings")}
+    return store.add_adapter(
+        name="stranger",
+        folder=folder,
+        job_id=None,
+        base_model_id=other.id,
+        data_set_id=None,
+        training_loss=None,
+        validation_loss=None,
+        base_validation_loss=None,
+        best_step=None,
+        steps=1,
+        seconds=1.0,
+        size_bytes=2,
+        sha256="0" * 64,
+        **facts,
+    )
