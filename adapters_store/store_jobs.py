@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from adapters_store.errors import LeaseLost, StoreError
 from adapters_store.shelf import Shelf, added, checked_name, found, mark_changed, settled, within
 from adapters_store.states import FINAL, LIVE, TRANSITIONS, allowed
-from adapters_store.tables import BaseModel, DataSet, Job, JobEvent, Metric, Owner
+from adapters_store.tables import MEASURED, BaseModel, DataSet, Job, JobEvent, Metric, Owner
 
 KINDS = ("train", "fetch")
 
@@ -218,21 +218,18 @@ def _unclaimed(now: float) -> dict[str, Any]:
     return {"state": "queued", "why": "", "attempt": 0, "token": 0, "progress": {}, "created_at": now}
 
 
-_MEASURED = tuple(name for name in Metric.__table__.columns.keys() if name not in ("job_id", "step"))  # noqa: SIM118
-
-
 def _as_row(job_id: int, metric: Mapping[str, Any]) -> dict[str, Any]:
     """Every column, so that all rows of a batch go through one statement. StoreError for a column there is not."""
-    unknown = set(metric) - {*_MEASURED, "step"}
+    unknown = set(metric) - {*MEASURED, "step"}
     if unknown or "step" not in metric:
-        raise StoreError(f"A metric has a step and any of {', '.join(_MEASURED)}; got {', '.join(sorted(metric))}.")
-    return {"job_id": job_id, "step": metric["step"]} | {name: metric.get(name) for name in _MEASURED}
+        raise StoreError(f"A metric has a step and any of {', '.join(MEASURED)}; got {', '.join(sorted(metric))}.")
+    return {"job_id": job_id, "step": metric["step"]} | {name: metric.get(name) for name in MEASURED}
 
 
 def _upsert() -> Any:
     adding = insert(Metric)
     return adding.on_conflict_do_update(
-        index_elements=["job_id", "step"], set_={name: adding.excluded[name] for name in _MEASURED}
+        index_elements=["job_id", "step"], set_={name: adding.excluded[name] for name in MEASURED}
     )
 
 

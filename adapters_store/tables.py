@@ -191,6 +191,10 @@ class Metric(Row):
     seconds: Mapped[float | None] = mapped_column(Measure)
 
 
+# What is measured of a step: all columns of a metric but those that name it.
+MEASURED = tuple(name for name in Metric.__table__.columns.keys() if name not in ("job_id", "step"))  # noqa: SIM118
+
+
 class Setting(Row):
     """A small thing this installation remembers."""
 

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 
 from adapters_store.files import locate
 from adapters_store.store import FINAL, Store, StoreError
-from adapters_store.tables import BaseModel, DataSet, Job
+from adapters_store.tables import MEASURED, BaseModel, DataSet, Job
 from engine import starter
 from engine.data import check
 from engine.settings import RunSettings, SettingsError, defaults_for, parse
@@ -181,17 +181,7 @@ def zip_adapter(store: Store, adapter_id: int, target: Path | IO[bytes]) -> str:
 def metrics_csv(store: Store, job_id: int) -> tuple[str, str]:
     """The loss curve of a job as CSV text, and a safe file name for it. Only numbers leave: no cell is a formula."""
     job = store.job(job_id)
-    columns = (
-        "step",
-        "loss",
-        "validation_loss",
-        "learning_rate",
-        "gradient_norm",
-        "tokens",
-        "tokens_per_second",
-        "memory_bytes",
-        "seconds",
-    )
+    columns = ("step", *MEASURED)
     lines = [",".join(columns)]
     for metric in store.metrics(job.id):
         lines.append(",".join(_number(getattr(metric, column)) for column in columns))

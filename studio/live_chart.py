@@ -9,20 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from adapters_store.store import Store
-from adapters_store.tables import Job, Metric
+from adapters_store.tables import MEASURED, Job, Metric
 
 MOST_POINTS = 2_000  # drawn at once: more than a screen has columns, and cheap to draw each second
 DIGITS = 5  # significant ones; the chart shows three
-MEASURED = (
-    "loss",
-    "validation_loss",
-    "learning_rate",
-    "gradient_norm",
-    "tokens",
-    "tokens_per_second",
-    "memory_bytes",
-    "seconds",
-)
 
 Columns = dict[str, list[float | None]]
 
