@@ -44,12 +44,10 @@ def runner(studio: Served) -> Iterator[None]:
     process.wait(timeout=60)
 
 
-@pytest.fixture(autouse=True)
-def _nothing_left_running(studio: Served) -> Iterator[None]:
-    yield
-    for job in studio.store.jobs(states=("queued", "starting", "running", "finishing")):
-        studio.store.request_stop(job.id, "cancel", "test")
-    wait_for(lambda: not studio.store.running_jobs(), 60, "the runs of the test to end")
+@pytest.fixture(scope="module")
+def long_run(studio: Served) -> Job:
+    """A real run that goes on for as long as these tests: starting a worker takes seconds, so several share it."""
+    return start(studio.store, "growing", ENDLESS)
 
 
 def measured(store: Store, name: str, state: str, why: str, points: int) -> Job:
@@ -103,8 +101,7 @@ def test_a_studio_without_runs_says_what_to_do(open_page: OpenPage) -> None:
     expect(page.get_by_role("button", name="Start fine-tune")).to_be_visible()
 
 
-def test_the_curve_grows_while_the_run_trains_and_a_zoom_survives_it(open_page: OpenPage, studio: Served) -> None:
-    start(studio.store, "growing", ENDLESS)
+def test_the_curve_grows_while_the_run_trains_and_a_zoom_survives_it(open_page: OpenPage, long_run: Job) -> None:
     page = open_page("tab=runs")
     expect(page.get_by_role("heading", name="growing")).to_be_visible()
     expect(page.locator("#runs .sentence")).to_contain_text(re.compile(r"Step \d+ of"), timeout=SLOW)
@@ -122,48 +119,46 @@ def test_the_curve_grows_while_the_run_trains_and_a_zoom_survives_it(open_page: 
     wait_for(lambda: seen_stretch(page) == before, 10, "the whole run to be seen again")
 
 
-def test_a_step_is_seen_within_two_seconds(open_page: OpenPage, studio: Served) -> None:
-    job = start(studio.store, "prompt", ENDLESS)
+def test_a_step_is_seen_within_two_seconds(open_page: OpenPage, studio: Served, long_run: Job) -> None:
     page = open_page("tab=runs")
     drawn(page, 5)
     delays = []
     for _ in range(3):
-        newest, noticed = studio.store.metrics(job.id)[-1].step, time.monotonic()
-        wait_for(lambda newest=newest: curve(page)[0][-1] >= newest, 20, f"step {newest} to be seen")  # type: ignore[misc]
+        newest, noticed = studio.store.metrics(long_run.id)[-1].step, time.monotonic()
+        page.wait_for_function("step => document.querySelector('.plot').data[0].x.at(-1) >= step", arg=newest)
         delays.append(time.monotonic() - noticed)
     assert min(delays) < 2.0, delays
 
 
-def test_a_reload_and_a_second_tab_show_the_same_curve(open_page: OpenPage, studio: Served) -> None:
-    job = start(studio.store, "steady", ENDLESS)
+def test_a_reload_and_a_second_tab_show_the_same_curve(open_page: OpenPage, long_run: Job) -> None:
     page = open_page("tab=runs")
     drawn(page, 20)
     steps, losses = curve(page)
-    second = open_page(f"tab=runs&job={job.id}")
-    drawn(second, 20)
+    second = open_page(f"tab=runs&job={long_run.id}")
     page.reload()
-    drawn(page, 20)
     for shown in (page, second):
+        drawn(shown, 20)
         again = dict(zip(*curve(shown), strict=True))
-        assert [again[step] for step in steps] == losses
+        both = [(loss, again[step]) for step, loss in zip(steps, losses, strict=True) if step in again]
+        assert len(both) >= 10
+        assert all(before == after for before, after in both)
 
 
-def test_stop_and_keep_keeps_an_adapter(open_page: OpenPage, studio: Served) -> None:
-    start(studio.store, "kept", ENDLESS)
+def test_stop_and_keep_keeps_an_adapter(open_page: OpenPage, studio: Served, long_run: Job) -> None:
     page = open_page("tab=runs")
     drawn(page, 3)
     page.get_by_role("button", name="Stop and keep").click()
-    head = page.locator(".open-head")
-    expect(head.get_by_text("stopped, kept")).to_be_visible(timeout=SLOW)
+    expect(page.locator(".open-head").get_by_text("stopped, kept")).to_be_visible(timeout=SLOW)
     expect(page.get_by_role("button", name="Stop and keep")).to_be_hidden()
-    assert [adapter.name for adapter in studio.store.adapters(search="kept")[0]] == ["kept"]
+    kept = studio.store.adapters(search="growing")[0]
+    assert [adapter.job_id for adapter in kept] == [long_run.id]
     page.get_by_role("button", name="Show in library").click()
-    expect(page.locator(".detail").get_by_role("heading", name="kept")).to_be_visible()
+    expect(page.locator(".detail").get_by_role("heading", name="growing")).to_be_visible()
 
 
 def test_cancel_asks_once_more_before_it_throws_work_away(open_page: OpenPage, studio: Served) -> None:
-    start(studio.store, "thrown", ENDLESS)
-    page = open_page("tab=runs")
+    thrown = start(studio.store, "thrown", ENDLESS)
+    page = open_page(f"tab=runs&job={thrown.id}")
     drawn(page, 3)
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Discard this run?").click()
@@ -179,6 +174,8 @@ def test_training_again_queues_the_same_settings(open_page: OpenPage, studio: Se
     assert again is not None
     assert {**again.settings, **QUICK} == again.settings
     expect(page).to_have_url(re.compile(f"job={again.id}"))
+    studio.store.request_stop(again.id, "cancel", "test")
+    wait_for(lambda: studio.store.job(again.id).state == "cancelled", 60, "the second run to be cancelled")
 
 
 def test_a_failed_run_says_why_and_names_stay_text(open_page: OpenPage, studio: Served) -> None:
