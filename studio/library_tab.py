@@ -55,10 +55,10 @@ class Library:
                         elem_id="library-search",
                     )
                     self.count = html(elem_classes="fact library-count")
-                self.notice = html(js_on_load=load + _NOTICE, elem_id="library-notice")
                 self.table = html(js_on_load=load + _TABLE, elem_id="library-table")
             with gr.Column(scale=0, min_width=340, elem_classes="sticky library-side"):
                 self.card = html(js_on_load=load + _CARD, elem_id="library-card")
+                self.notice = html(js_on_load=load + _NOTICE, elem_id="library-notice")
 
     def connect(self) -> None:
         """Which field changes what."""

@@ -123,7 +123,7 @@ export class LiveChart {
     const plot = this.parts.plot;
     this.ink = colours(plot);
     const { traces, layout } = this.figure(plot.clientWidth);
-    const settings = { displayModeBar: false, doubleClick: false, scrollZoom: false };
+    const settings = { displayModeBar: false, doubleClick: false, scrollZoom: false, showTips: false };
     if (!this.drawn) plot.replaceChildren();
     await Plotly.react(plot, traces, layout, settings);
     if (!this.drawn) {
@@ -227,6 +227,7 @@ export class LiveChart {
       xaxis: {
         range: [0, right], showgrid: false, zeroline: false, ticks: "outside", ticklen: 4, nticks: width < 520 ? 5 : 9,
         tickcolor: line2, linecolor: line2, showline: true, separatethousands: true, hoverformat: this.axis === "time" ? ".1f" : ",d",
+        unifiedhovertitle: { text: this.axis === "time" ? `%{x} ${this.unit().word}` : `${this.axis} %{x}` },
       },
       yaxis: {
         range: seen.range, type: this.scale, nticks: 5, gridcolor: line, zeroline: false, showticklabels: !empty,
