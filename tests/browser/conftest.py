@@ -92,7 +92,7 @@ def served(root: Path, store: Store, **environment: str) -> Iterator[Served]:
 
 
 def _end_work(store: Store) -> None:
-    live = ("queued", "starting", "running", "finishing", "interrupted")
+    live = ("queued", "starting", "running", "finishing")
     for job in store.jobs(states=list(live)):
         store.request_stop(job.id, "cancel", "test")
 
@@ -111,9 +111,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from served(root, store)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's own Chromium."""
+    """The machine's own Chromium. For one file only: while it is open, its event loop holds the main thread of the tests."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.fail("No Chromium found. Install it, for example: apt-get install chromium")
