@@ -113,7 +113,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's own Chromium. For one file only: while it is open, its event loop holds the main thread of the tests."""
+    """The machine's own Chromium, for one file: while it is open, its event loop holds the main thread."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.fail("No Chromium found. Install it, for example: apt-get install chromium")
