@@ -22,7 +22,7 @@ from studio.answer_grid import Grid, Sampling
 from studio.contestants import Contestant
 from studio.page import Studio, problem_list, said
 from studio.shell import Shell, html
-from studio.static_files import static_url
+from studio.static_files import module
 
 PERIOD = 0.1  # seconds between two updates of the page
 LONGEST_PROMPT = 20_000  # characters
@@ -31,7 +31,7 @@ NO_BASE = "No base model is here yet. The starter model comes by itself; Runs sh
 DEADLINE = 600  # seconds; a long answer of five contestants on a busy CPU
 
 # The event name stands here in quotes because Gradio looks for it in this text.
-_ANSWERS = f"""import("{static_url("compare.js")}").then(compare =>
+_ANSWERS = f"""{module("compare.js")}.then(compare =>
   compare.mountAnswers({{element, trigger, watch, props}}));  // 'example'"""
 
 # The choice is kept in a field of our own: Gradio refuses a choice that is newer than the list it was built with.
@@ -187,7 +187,8 @@ class Compare:
         try:
             for grid in self._stream(people, prompt, sampling):
                 yield {self.grid: grid}
-            yield self._ready()
+            # With the answers once more: updates that come close together can be taken for one, and the last one wins.
+            yield {self.grid: grid, **self._ready()}
         except AnswererError as error:
             # What was said so far stays; the reason stands beside it.
             broken = answer_grid.ended(grid, "The answers broke off.")

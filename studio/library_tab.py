@@ -16,7 +16,7 @@ from adapters_store.tables import Adapter
 from studio import library_view as view
 from studio.page import Studio, said
 from studio.shell import Shell, html
-from studio.static_files import static_url
+from studio.static_files import module
 from studio.words import clean_name
 
 MOST_MARKED = 4  # beside the base
@@ -40,7 +40,7 @@ class Library:
     def __init__(self, studio: Studio, shell: Shell):
         self.store = studio.store
         self.shell = shell
-        load = f'import("{static_url("library.js")}").then(library => library'
+        load = f"{module('library.js')}.then(library => library"
         self.order = gr.Textbox(str(view.Order()), label="order", visible="hidden", elem_id="library-order")
         self.marked = gr.Textbox("", label="marked", visible="hidden", elem_id="library-marked")
         with gr.Row(elem_classes="page"):

@@ -20,13 +20,13 @@ from jobs import runner
 from studio import actions, live_chart, run_facts
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, html
-from studio.static_files import static_url
+from studio.static_files import module, static_url
 
 LISTED = 200  # jobs in the list; older ones are still opened by their address
 TOPICS = ("jobs", "progress", "adapters")
 
 # The event names stand here in quotes because Gradio looks for them in this text.
-_START = f"""import("{static_url("runs.js")}").then(runs => runs.mount({{element, server, trigger,
+_START = f"""{module("runs.js")}.then(runs => runs.mount({{element, server, trigger,
   plotly: "{static_url("plotly.min.js")}", job: window.studioJob || null}}));
   // 'job_open' 'compare' 'show_adapter' 'go_train'"""
 

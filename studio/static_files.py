@@ -38,3 +38,12 @@ def static_url(name: str) -> str:
     Raises KeyError for a name that is not served.
     """
     return f"/static/{name}?v={_version(static_files()[name])}"
+
+
+def module(name: str) -> str:
+    """The JavaScript expression that loads a module of ours.
+
+    The address is made whole in the browser: a browser may reuse a compiled piece of script for the page of another
+    studio, on another port, and would then look for a bare path at the first one's address.
+    """
+    return f'import(new URL("{static_url(name)}", document.baseURI).href)'
