@@ -102,7 +102,7 @@ class Desk:
             "steps_per_epoch": prepared.steps_per_epoch,
             "tokens_per_epoch": prepared.tokens_per_epoch,
             "answer_tokens_per_epoch": prepared.answer_tokens_per_epoch,
-            "rows": len(prepared.train),
+            "rows": len(read),
             "validation_rows": len(prepared.validation),
             "rows_cut": prepared.cut,
             "rows_unusable": prepared.unusable,

@@ -88,8 +88,9 @@ def about(job: Job) -> str:
         return ""
     used = job.settings
     names = [job.base_model.name if job.base_model else "", job.data_set.name if job.data_set else ""]
-    lora = [f"r {used.get('rank')}, alpha {used.get('alpha')}, learning rate {_rate(used.get('learning_rate'))}"]
-    return " · ".join([*filter(None, names), *lora])
+    rate = _rate(used.get("learning_rate"))
+    lora = f"r {used.get('rank')}, alpha {float(used.get('alpha') or 0):g}, learning rate {rate}"
+    return " · ".join([*filter(None, names), lora])
 
 
 def _row(job: Job, group: str, fact: str, time: str, at: float | None = None) -> Facts:

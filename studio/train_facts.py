@@ -117,9 +117,11 @@ def _cut_warning(plan: Mapping[str, Any] | None) -> str:
     if not plan or not plan["rows_cut"]:
         return ""
     longest = f" The longest has {plan['longest']:,}." if plan.get("longest") else ""
+    lost = plan.get("rows_unusable")
+    left_out = f" {lost:,} of them lose their whole answer and are left out." if lost else ""
     return (
         f'<p class="help"><span class="pill warn">cut</span> Rows longer than {plan["length"]:,} tokens lose their end.'
-        f"{longest} Raise Length to keep them whole.</p>"
+        f"{left_out}{longest} Raise Length to keep them whole.</p>"
     )
 
 

@@ -122,7 +122,7 @@ def test_scores_are_given_for_the_base_and_each_adapter(answerer: Answerer, adap
 def test_a_plan_counts_steps_tokens_and_cut_rows(answerer: Answerer, rows: str) -> None:
     payload = {"base_path": str(shared_tiny_model()), "rows_path": rows}
     plan = answerer.request("plan", settings={**QUICK, "epochs": 3}, **payload)
-    assert (plan["rows"], plan["validation_rows"]) == (18, 2)
+    assert (plan["rows"], plan["validation_rows"]) == (20, 2)
     assert (plan["steps_per_epoch"], plan["steps"]) == (3, 9)
     assert plan["rows_cut"] == 0
     assert plan["answer_tokens_per_epoch"] < plan["tokens_per_epoch"]
