@@ -20,7 +20,8 @@ test: .venv-test/ready  ## linters, types and all tests, in an environment of th
 	$(TEST) -m ruff check .
 	$(TEST) -m ruff format --check .
 	$(TEST) -m mypy
-	$(TEST) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST) -m pytest -m 'not browser' -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST) -m pytest -m browser
 
 clean:  ## remove the environments and caches; data folders stay
 	rm -rf .venv .venv-test .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -78,7 +78,8 @@ class Library:
         self.marked.change(look, asked, outputs, **in_turn)
         shell.pulse.adapters_changed(look, asked, outputs, trigger_mode="always_last", **in_turn)
 
-        self.table.row_open(self.open, None, shell.adapter, **quiet)
+        # Every press counts: by default one that comes while another is under way would be lost.
+        self.table.row_open(self.open, None, shell.adapter, trigger_mode="multiple", **in_turn)
         self.table.sort_by(self.sort, self.order, self.order, **quiet)
         self.table.marked(self.mark, None, self.marked, **quiet)
         self.table.go_train(lambda: shell.go("train"), None, shell.tabs, **quiet)

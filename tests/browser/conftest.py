@@ -147,7 +147,7 @@ def pages_of(browser: Browser, studio: Served) -> Iterator[OpenPage]:
         contexts.append(context)
         page = context.new_page()
         watch(page)
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(45_000)
         page.goto(studio.at(query), timeout=1000 * STARTING)  # the address is known before the page is built
         page.get_by_role("heading", name="LoRA Studio").wait_for()
         return page

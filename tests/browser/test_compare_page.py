@@ -22,7 +22,7 @@ from tests.workshop import QUICK, add_rows, wait_for
 
 SLOW = 90_000  # milliseconds; the answerer has to load torch
 BLOCKING = ("serious", "critical")
-expect.set_options(timeout=20_000)  # milliseconds, as for every other wait of the page
+expect.set_options(timeout=45_000)  # milliseconds, as for every other wait of the page
 
 
 @pytest.fixture(scope="module")

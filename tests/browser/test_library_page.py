@@ -21,7 +21,7 @@ from tests.workshop import add_rows
 
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\">${7*7}"
 BLOCKING = ("serious", "critical")
-expect.set_options(timeout=20_000)  # milliseconds, as for every other wait of the page
+expect.set_options(timeout=45_000)  # milliseconds, as for every other wait of the page
 
 
 def shelve(store: Store, name: str, rank: int = 8, validation: float | None = 1.5) -> Adapter:

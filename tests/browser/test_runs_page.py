@@ -26,7 +26,7 @@ from tests.workshop import ENDLESS, QUICK, add_rows, wait_for
 SLOW = 60_000  # milliseconds; a worker has to load torch
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\">${7*7}"
 BLOCKING = ("serious", "critical")
-expect.set_options(timeout=20_000)  # milliseconds, as for every other wait of the page
+expect.set_options(timeout=45_000)  # milliseconds, as for every other wait of the page
 
 
 def start(store: Store, name: str, values: dict[str, Any]) -> Job:
