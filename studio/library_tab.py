@@ -67,7 +67,7 @@ class Library:
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         quiet = {**private, "queue": False}
         # What draws the table goes one after the other, or an older answer could arrive last.
-        in_turn = {**private, "concurrency_id": "library", "concurrency_limit": 1}
+        in_turn: dict[str, Any] = {**private, "concurrency_id": "library", "concurrency_limit": 1}
         look = said(self.look, self.notice)
         outputs = [*shown, self.notice]
 
@@ -79,9 +79,10 @@ class Library:
         shell.pulse.adapters_changed(look, asked, outputs, trigger_mode="always_last", **in_turn)
 
         # Every press counts: by default one that comes while another is under way would be lost.
-        self.table.row_open(self.open, None, shell.adapter, trigger_mode="multiple", **in_turn)
-        self.table.sort_by(self.sort, self.order, self.order, **quiet)
-        self.table.marked(self.mark, None, self.marked, **quiet)
+        pressed = {"trigger_mode": "multiple", **in_turn}
+        self.table.row_open(self.open, None, shell.adapter, **pressed)
+        self.table.sort_by(self.sort, self.order, self.order, **pressed)
+        self.table.marked(self.mark, None, self.marked, **pressed)
         self.table.go_train(lambda: shell.go("train"), None, shell.tabs, **quiet)
         self.table.clear_search(lambda: "", None, self.search, **quiet)
         self.card.compare(self.compare, self.marked, [shell.tabs, shell.contestants], **quiet)
