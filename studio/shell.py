@@ -94,14 +94,15 @@ def _ids(text: str | None) -> str:
 def connect(shell: Shell) -> None:
     """Address bar in, address bar out, and the running pill."""
 
-    def from_address(request: gr.Request) -> tuple[gr.Tabs, str, str, str]:
+    def from_address(request: gr.Request) -> tuple[Any, Any, Any, Any]:
         query = request.query_params
         tab = query.get("tab", "train")
+        # What the address does not name is left alone: somebody quick may have chosen it already.
         return (
             gr.Tabs(selected=tab if tab in TABS else "train"),
-            _number(query.get("job")),
-            _number(query.get("adapter")),
-            _ids(query.get("contestants")),
+            _number(query.get("job")) or gr.skip(),
+            _number(query.get("adapter")) or gr.skip(),
+            _ids(query.get("contestants")) or gr.skip(),
         )
 
     def open_run(event: gr.EventData) -> tuple[gr.Tabs, str]:

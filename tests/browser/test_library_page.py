@@ -180,6 +180,8 @@ def test_rows_are_one_stop_and_move_by_arrow_keys(open_page: OpenPage, shelf: St
 def test_several_can_be_marked_and_go_to_compare_together(open_page: OpenPage, shelf: Store) -> None:
     page = open_page("tab=library")
     page.get_by_role("checkbox", name="Compare pirate-r16").check()
+    # The button tells that the first mark has been taken and the table drawn with it.
+    expect(page.get_by_role("button", name="Compare 1 with the base")).to_be_visible()
     page.get_by_role("checkbox", name="Compare terse-r8").check()
     page.get_by_role("button", name="Compare 2 with the base").click()
     chips = page.locator("#compare-who .token")
