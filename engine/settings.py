@@ -7,14 +7,30 @@ the form it stands in and one line of help.
 This module knows nothing about models, data or torch: whether a value fits a certain base model is for the caller.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
 
 Group = Literal["adapter", "more"]
+Method = Literal["lora", "dora", "bottleneck", "prompt", "bitfit", "norms", "blocks", "full"]
 SMALL_SET = 500  # rows; below it a batch of 16 leaves too few optimizer steps to learn from
+LARGEST_RANK = 512
+
+LOW_RANK: tuple[Method, ...] = ("lora", "dora")
+IN_THE_BASE: tuple[Method, ...] = ("bitfit", "norms", "blocks", "full")  # they train parameters of the base itself
+RATES: dict[Method, float] = {  # the learning rate each method starts from; sources in docs/methods.md
+    "lora": 2e-4,
+    "dora": 2e-4,
+    "bottleneck": 5e-4,
+    "prompt": 1e-2,
+    "bitfit": 1e-3,
+    "norms": 1e-3,
+    "blocks": 5e-5,
+    "full": 2e-5,
+}
 
 
 class SettingsError(ValueError):
@@ -25,9 +41,48 @@ class SettingsError(ValueError):
         self.problems = problems
 
 
-def _setting(default: Any, title: str, help_line: str, *, group: Group = "more", unit: str = "", **bounds: Any) -> Any:
-    extra: JsonDict = {"group": group, "unit": unit}
+def _setting(
+    default: Any,
+    title: str,
+    help_line: str,
+    *,
+    group: Group = "more",
+    unit: str = "",
+    methods: tuple[Method, ...] = (),
+    titles: Mapping[str, str] | None = None,
+    **bounds: Any,
+) -> Any:
+    extra: JsonDict = {"group": group, "unit": unit, "methods": list(methods), "titles": dict(titles or {})}
     return Field(default=default, title=title, description=help_line, json_schema_extra=extra, **bounds)
+
+
+def _pattern(value: object) -> object:
+    """`q_proj=8, v_proj=32` as a mapping; what is one already stays."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.split("=") for part in re.split(r"[,\s]+", value.strip()) if part]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("pairs like q_proj=8, v_proj=32")
+    return {name.strip(): number.strip() for name, number in pairs} or None
+
+
+def _numbers(value: object) -> object:
+    """`0-3, 8` as [0, 1, 2, 3, 8]; what is a list already stays."""
+    if not isinstance(value, str):
+        return value
+    found: list[int] = []
+    for part in filter(None, re.split(r"[,\s]+", value.strip())):
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part)
+        if not match:
+            raise ValueError("numbers of blocks like 0-3, 8")
+        first, last = int(match[1]), int(match[2] or match[1])
+        found += range(first, last + 1)
+    return sorted(set(found)) or None
+
+
+Ranks = Annotated[dict[str, Annotated[int, Field(ge=1, le=LARGEST_RANK)]], BeforeValidator(_pattern)]
+Alphas = Annotated[dict[str, Annotated[float, Field(gt=0, le=4096)]], BeforeValidator(_pattern)]
+Blocks = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_numbers)]
 
 
 class RunSettings(BaseModel):
@@ -35,28 +90,107 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    method: Method = _setting(
+        "lora",
+        "Method",
+        "What is trained.",
+        titles={
+            "lora": "LoRA",
+            "dora": "DoRA",
+            "bottleneck": "Bottleneck adapters",
+            "prompt": "Soft prompt",
+            "bitfit": "Biases only (BitFit)",
+            "norms": "Norms only",
+            "blocks": "Last blocks",
+            "full": "Full fine-tune",
+        },
+    )
     rank: int = _setting(
         16,
         "Rank (r)",
         "How much room the adapter has to learn. More costs more memory.",
         group="adapter",
+        methods=LOW_RANK,
         ge=1,
-        le=512,
+        le=LARGEST_RANK,
     )
     alpha: float = _setting(
         32,
         "Alpha",
         "How loud it speaks: its output is multiplied by alpha / r.",
         group="adapter",
+        methods=LOW_RANK,
         gt=0,
         le=4096,
+    )
+    base_precision: Literal["full", "int8", "nf4"] = _setting(
+        "full",
+        "Base precision",
+        "How the frozen base is held. NF4 (as in QLoRA) and int8 need less memory.",
+        titles={"full": "Full", "int8": "int8", "nf4": "NF4"},
     )
     target_modules: list[str] | None = _setting(
         None,
         "Target modules",
         "The layers that get an adapter. Empty means every linear layer of the blocks.",
+        methods=LOW_RANK,
     )
-    learning_rate: float = _setting(2e-4, "Learning rate", "2e-4 suits LoRA.", gt=0, le=1)
+    layers: Blocks | None = _setting(
+        None,
+        "Blocks",
+        "Numbers of the blocks that get an adapter, like 0-3, 8. Empty means all.",
+        methods=LOW_RANK,
+    )
+    rank_stabilised: bool = _setting(
+        False, "Rank-stabilised", "Multiply by alpha / sqrt(r) instead (rsLoRA): for high ranks.", methods=LOW_RANK
+    )
+    start: Literal["gaussian", "pissa"] = _setting(
+        "gaussian",
+        "Start",
+        "Where A and B begin: at random and zero, or at the base's own largest directions (PiSSA).",
+        methods=("lora",),
+        titles={"gaussian": "Random", "pissa": "PiSSA"},
+    )
+    b_ratio: float = _setting(
+        1.0, "Rate of B", "B learns this many times faster than A. LoRA+ uses 16.", methods=LOW_RANK, ge=0.01, le=100
+    )
+    rank_pattern: Ranks | None = _setting(
+        None, "Rank by layer", "Layers with a rank of their own, like q_proj=8, v_proj=32.", methods=LOW_RANK
+    )
+    alpha_pattern: Alphas | None = _setting(
+        None, "Alpha by layer", "Layers with an alpha of their own, like q_proj=16.", methods=LOW_RANK
+    )
+    train_in_full: list[str] | None = _setting(
+        None,
+        "Train in full",
+        "Modules that are trained whole beside the adapter, such as embeddings or head. They make it large.",
+        methods=LOW_RANK,
+    )
+    bias: Literal["none", "all", "lora_only"] = _setting(
+        "none",
+        "Biases",
+        "Whether biases of the base are trained too.",
+        methods=LOW_RANK,
+        titles={"none": "None", "all": "All", "lora_only": "Of adapted layers"},
+    )
+    blocks: int = _setting(
+        2, "Trained blocks", "How many of the last blocks are trained.", methods=("blocks",), ge=1, le=1000
+    )
+    bottleneck: int = _setting(
+        64, "Bottleneck", "Width of the small layers that are put in.", methods=("bottleneck",), ge=1, le=4096
+    )
+    prompt_tokens: int = _setting(
+        20,
+        "Prompt length",
+        "Trained tokens that stand before every row.",
+        unit="tokens",
+        methods=("prompt",),
+        ge=1,
+        le=1024,
+    )
+    learning_rate: float = _setting(
+        2e-4, "Learning rate", "2e-4 suits LoRA; each method has its own default.", gt=0, le=1
+    )
     epochs: int = _setting(3, "Epochs", "Times through the data.", ge=1, le=1000)
     batch_size: int = _setting(16, "Batch", "Rows per step.", unit="rows", ge=1, le=4096)
     micro_batch: int = _setting(
@@ -80,7 +214,12 @@ class RunSettings(BaseModel):
     )
     warmup: float = _setting(0.05, "Warm-up", "Part of the steps over which the learning rate rises.", ge=0, le=0.5)
     dropout: float = _setting(
-        0.0, "Dropout", "Part of the adapter's input dropped at random in training.", ge=0, le=0.9
+        0.0,
+        "Dropout",
+        "Part of the adapter's input dropped at random in training.",
+        methods=(*LOW_RANK, "bottleneck"),
+        ge=0,
+        le=0.9,
     )
     weight_decay: float = _setting(0.0, "Weight decay", "How strongly AdamW pulls the adapter to zero.", ge=0, le=1)
     max_gradient_norm: float = _setting(
@@ -97,10 +236,25 @@ class RunSettings(BaseModel):
         gt=0,
     )
 
+    def scaling(self, rank: int, alpha: float) -> float:
+        """What B A is multiplied by: alpha / r (arXiv 2106.09685, 4.1), or alpha / sqrt(r) (rsLoRA, 2312.03732)."""
+        return alpha / (rank**0.5 if self.rank_stabilised else rank)
 
-def defaults_for(rows: int) -> RunSettings:
+    def shape_of(self, path: str) -> tuple[int, float]:
+        """(rank, alpha) of the layer at `path`: by its whole path, else by its last name, else the common ones."""
+        name = path.rpartition(".")[2]
+        ranks, alphas = self.rank_pattern or {}, self.alpha_pattern or {}
+        return ranks.get(path, ranks.get(name, self.rank)), alphas.get(path, alphas.get(name, self.alpha))
+
+    @property
+    def changes_base(self) -> bool:
+        """Whether parameters of the base itself are trained, which takes a base in full precision."""
+        return self.method in IN_THE_BASE or bool(self.train_in_full) or self.bias != "none"
+
+
+def defaults_for(rows: int, method: Method = "lora") -> RunSettings:
     """The settings a data set of `rows` rows starts from: a batch of 8 on small sets, 16 otherwise."""
-    return RunSettings(batch_size=8) if rows < SMALL_SET else RunSettings()
+    return RunSettings(method=method, batch_size=8 if rows < SMALL_SET else 16, learning_rate=RATES[method])
 
 
 def parse(values: Mapping[str, object]) -> RunSettings:
@@ -110,17 +264,58 @@ def parse(values: Mapping[str, object]) -> RunSettings:
         SettingsError: with a sentence for every value that is wrong and every name that is no setting.
     """
     try:
-        return RunSettings.model_validate(dict(values))
+        settings = RunSettings.model_validate(dict(values))
     except ValidationError as error:
-        raise SettingsError([_sentence(e) for e in error.errors()]) from None
+        raise SettingsError(list(dict.fromkeys(_sentence(e) for e in error.errors()))) from None
+    problems = _at_odds(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def applies(name: str, method: str) -> bool:
+    """Whether the setting `name` means anything to a method."""
+    methods = _extra(name)["methods"]
+    assert isinstance(methods, list)
+    return not methods or method in methods
+
+
+def titles(name: str) -> dict[str, str]:
+    """The values of a setting that is a choice, with how each is called on the page."""
+    given = _extra(name)["titles"]
+    choices = get_args(RunSettings.model_fields[name].annotation)
+    assert isinstance(given, dict)
+    return {choice: str(given.get(choice, choice)) for choice in choices if isinstance(choice, str)}
 
 
 def group_of(name: str) -> Group:
     """The part of the form in which the setting `name` stands."""
+    group: Group = "adapter" if _extra(name)["group"] == "adapter" else "more"
+    return group
+
+
+def _extra(name: str) -> JsonDict:
     extra = RunSettings.model_fields[name].json_schema_extra
     assert isinstance(extra, dict)
-    group: Group = "adapter" if extra["group"] == "adapter" else "more"
-    return group
+    return extra
+
+
+def _at_odds(settings: RunSettings) -> list[str]:
+    """Values that are right one by one and make no sense together."""
+    problems = []
+    for name, field in RunSettings.model_fields.items():
+        if not applies(name, settings.method) and getattr(settings, name) != field.default:
+            title = titles("method")[settings.method]
+            problems.append(f"{field.title} means nothing to the method {title}. Leave it at its default.")
+    if settings.base_precision != "full" and settings.changes_base:
+        precision = titles("base_precision")[settings.base_precision]
+        problems.append(
+            f"Base precision is {precision}, but these settings train parameters of the base itself, which must be in "
+            "full precision for that. Choose Full, or train an adapter alone."
+        )
+    if settings.start == "pissa" and settings.base_precision != "full":
+        problems.append("PiSSA starts from the base's exact weights, so it needs the base precision Full.")
+    return problems
 
 
 def bounds(name: str) -> tuple[float | None, float | None]:
@@ -137,7 +332,13 @@ def _sentence(error: Any) -> str:
     field = RunSettings.model_fields.get(name)
     if field is None:
         return f"There is no setting called {name}."
-    return f"{field.title} is {_shown(error['input'])}, but should be {_expected(name, error)}."
+    return f"{field.title} is {_shown(_given(name, error))}, but should be {_expected(name, error)}."
+
+
+def _given(name: str, error: Any) -> object:
+    """The value as the person gave it; of a pair, the pair."""
+    inner = [str(part) for part in error["loc"][1:] if isinstance(part, str) and part != "[key]"]
+    return f"{inner[0]}={error['input']}" if inner else error["input"]
 
 
 def _shown(value: object) -> str:
@@ -148,8 +349,12 @@ def _shown(value: object) -> str:
 def _expected(name: str, error: Any) -> str:
     if error["type"] == "literal_error":
         return "one of " + str(error["ctx"]["expected"]).replace("'", "")
-    if error["type"].startswith(("list", "string")):
-        return "a list of layer names"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if name in _SPELT:
+        return _SPELT[name]
+    if error["type"].startswith("bool"):
+        return "true or false"
     whole = "a whole number" if error["type"].startswith("int") or name in _WHOLE else "a number"
     low, high = bounds(name)
     above = (
@@ -162,4 +367,11 @@ def _expected(name: str, error: Any) -> str:
     return f"{whole} {above} {low:g}" + (f" to {high:g}" if high is not None else "")
 
 
+_SPELT = {
+    "target_modules": "a list of layer names",
+    "train_in_full": "a list of module names",
+    "layers": "a list of block numbers from 0",
+    "rank_pattern": f"layer names with a whole number from 1 to {LARGEST_RANK} each",
+    "alpha_pattern": "layer names with a number above 0 to 4096 each",
+}
 _WHOLE = {name for name, field in RunSettings.model_fields.items() if field.annotation is int}

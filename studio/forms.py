@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from engine.settings import RunSettings, bounds, group_of
+from engine.settings import RunSettings, bounds, group_of, titles
 
 # Sliders stop where people stop choosing by eye; larger values are for the command line.
 _SLIDER_TOP = {"rank": 256, "alpha": 512}
@@ -37,9 +37,11 @@ def widget(name: str) -> Any:
     if name in _SLIDER_TOP:
         low = bounds(name)[0] or 0
         return unjudged(gr.Slider(max(1, low), _SLIDER_TOP[name], default, step=1, buttons=[], **common))
-    if choices := _choices(field.annotation):
+    if field.annotation is bool:
+        return unjudged(gr.Checkbox(default, **common))
+    if choices := _choices(name):
         return unjudged(gr.Dropdown(choices, value=default, **common))
-    if _holds_list(field.annotation):
+    if _holds_names(field.annotation):
         return unjudged(gr.Dropdown([], value=[], multiselect=True, **common))
     if default is None:  # Gradio's number field cannot be empty when it is drawn; a line of text can
         return gr.Textbox("", max_lines=1, placeholder="none", **common)
@@ -84,11 +86,9 @@ def _step(annotation: Any, default: float) -> float:
     return float(10 ** math.floor(math.log10(default))) if default else 0.01
 
 
-def _choices(annotation: Any) -> list[tuple[str, str]]:
-    if typing.get_origin(annotation) is not Literal:
-        return []
-    return [(choice, choice) for choice in typing.get_args(annotation)]
+def _choices(name: str) -> list[tuple[str, str]]:
+    return [(title, choice) for choice, title in titles(name).items()]
 
 
-def _holds_list(annotation: Any) -> bool:
-    return any(typing.get_origin(part) is list for part in typing.get_args(annotation))
+def _holds_names(annotation: Any) -> bool:
+    return list[str] in typing.get_args(annotation)

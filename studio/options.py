@@ -57,11 +57,22 @@ def _metavar(name: str) -> str:
     kind = RunSettings.model_fields[name].annotation
     if typing.get_origin(kind) is typing.Literal:
         return "|".join(typing.get_args(kind))
-    return "NAME,NAME" if name == "target_modules" else "WHOLE" if kind is int else "NUMBER"
+    if _is_names(name):
+        return "NAME,NAME"
+    if name in _SPELT:
+        return _SPELT[name]
+    return "yes|no" if kind is bool else "WHOLE" if kind is int else "NUMBER"
 
 
 def _typed(name: str, text: object) -> object:
     """A list is written with commas; everything else stays text for the declarations to read."""
-    if name == "target_modules":
+    if _is_names(name):
         return [part.strip() for part in str(text).split(",") if part.strip()]
     return text
+
+
+def _is_names(name: str) -> bool:
+    return list[str] in typing.get_args(RunSettings.model_fields[name].annotation)
+
+
+_SPELT = {"layers": "0-3,8", "rank_pattern": "NAME=RANK,...", "alpha_pattern": "NAME=ALPHA,..."}
