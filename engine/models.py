@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from engine import anatomy
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
 
@@ -115,12 +116,15 @@ def check_folder(path: Path) -> None:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The facts of a base model for the library, without reading its weights (built on torch's meta device).
+    """The facts of a base model for the library, from its config alone: it is built on torch's meta device.
 
     Raises:
-        ModelError: if transformers cannot build this architecture.
+        ModelError: if the config is missing, damaged or none of a text model, or transformers cannot build it.
     """
+    if problems := _config_problems(path):
+        raise ModelError(problems)
     config = _config(path)
+    text = config.get_text_config()  # a model that also looks at pictures keeps what concerns text in a part
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
@@ -135,8 +139,11 @@ def describe(path: Path) -> dict[str, Any]:
         "architecture": config.architectures[0] if config.architectures else type(model).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "layers": layers,
+        **anatomy.facts(model),
+        "hidden": text.hidden_size,
+        "heads": getattr(text, "num_attention_heads", None),
         "max_length": max_length(config),
-        "vocabulary": config.vocab_size,
+        "vocabulary": text.vocab_size,
         "weights_bytes": sum(p.stat().st_size for p in path.glob("*.safetensors")),
         "chat_template": has_chat_template(path),
     }
@@ -144,6 +151,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 def max_length(config: Any) -> int:
     """The longest row in tokens the model has positions for; 2048 where it does not say."""
+    config = config.get_text_config()
     for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
         if isinstance(value := getattr(config, name, None), int):
             return value

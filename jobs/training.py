@@ -252,7 +252,7 @@ def _list(store: Store, job: Job, trained: Trained, kept: Kept, key: str) -> Ada
     """The row of a published adapter; asking twice gives the same one."""
     assert job.base_model is not None
     settings = trained.settings
-    chosen = chosen_layers(job.base_model.facts["layers"], settings.target_modules)
+    chosen = chosen_layers(job.base_model.facts, settings)
     return store.add_adapter(
         name=job.name,
         folder=key,

@@ -17,7 +17,7 @@ from adapters_store.tables import MEASURED, BaseModel, DataSet, Job
 from engine import starter
 from engine.data import check
 from engine.settings import RunSettings, SettingsError, defaults_for, parse
-from engine.sizing import adapter_bytes
+from engine.sizing import count
 from jobs import runner
 from studio.words import clean_name, file_name, free_name
 
@@ -253,7 +253,7 @@ def _check_files(store: Store, base: BaseModel, data: DataSet) -> None:
 
 
 def _check_room(store: Store, base: BaseModel, settings: RunSettings) -> None:
-    needed = 2 * adapter_bytes(base.facts["layers"], settings.rank, settings.target_modules) + SPARE_BYTES
+    needed = 2 * count(base.facts, settings).tensor_bytes + SPARE_BYTES
     free = shutil.disk_usage(store.files.root).free
     if free < needed:
         raise ActionError(

@@ -72,7 +72,7 @@ class TrainEvents:
         given = values["target_modules"]
         targets = [name for name in given if name in names] if isinstance(given, list) else []
         updates[self.ui.settings["target_modules"]] = gr.update(choices=names, value=targets)
-        updates[self.ui.shape] = train_facts.shape_of(base, targets)
+        updates[self.ui.shape] = train_facts.shape_of(base, RunSettings(target_modules=targets or None))
         return updates
 
     def _first_rows(self, data: DataSet | None) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 from adapters_store.tables import BaseModel, DataSet, Job
 from engine.data.check import DataError, Row, spans
 from engine.data.detect import detect
-from engine.sizing import adapter_bytes, trained_numbers
+from engine.settings import RunSettings
+from engine.sizing import chosen_layers, count
 from studio.page import fetch_words
 
 SHOWN_ROWS = 3
@@ -23,8 +24,9 @@ def base_help(base: BaseModel | None) -> str:
     """The line under the base model."""
     if base is None:
         return '<p class="help">No base model yet.</p>'
-    count = int(base.facts.get("parameters") or 0)
-    return f'<p class="help">{_count(count)} parameters, on this machine. It stays frozen.</p>'
+    numbers, experts = (int(base.facts.get(name) or 0) for name in ("parameters", "frozen_experts"))
+    mixture = f" {_short(experts)} of them are in experts, which get no adapter." if experts else ""
+    return f'<p class="help">{_short(numbers)} parameters, on this machine. It stays frozen.{mixture}</p>'
 
 
 def data_label(data: DataSet) -> str:
@@ -70,21 +72,20 @@ def _piece(text: str, learned: bool) -> str:
     return f'<span class="learned">{safe}</span>' if learned else f"<span>{safe}</span>"
 
 
-def shape_of(base: BaseModel | None, targets: list[str] | None) -> dict[str, Any]:
+def shape_of(base: BaseModel | None, settings: RunSettings) -> dict[str, Any]:
     """The numbers the browser needs to draw the adapter and count it without asking: all of them are linear in r."""
-    layers = base.facts.get("layers") or [] if base else []
-    if base is None or not layers:
+    if base is None or not (layers := chosen_layers(base.facts, settings)):
         return {}
-    chosen = [layer for layer in layers if not targets or layer["name"] in targets] or layers
-    first = next((layer for layer in chosen if _is_attention(layer)), chosen[0])
-    fixed = adapter_bytes(layers, 0, targets)
+    first = next((layer for layer in layers if _is_attention(layer)), layers[0])
+    one, two = (count(base.facts, settings.model_copy(update={"rank": rank})) for rank in (1, 2))
     return {
         "layer": f"Layer {_layer_number(str(first['path']))}, {first['name']}",
         "O": first["out"],
         "I": first["in"],
-        "perRank": trained_numbers(layers, 1, targets),
-        "bytesPerRank": adapter_bytes(layers, 1, targets) - fixed,
-        "bytesFixed": fixed,
+        "perRank": two.trained - one.trained,
+        "fixed": 2 * one.trained - two.trained,
+        "bytesPerRank": two.tensor_bytes - one.tensor_bytes,
+        "bytesFixed": 2 * one.tensor_bytes - two.tensor_bytes,
         "parameters": int(base.facts.get("parameters") or 0),
     }
 
@@ -184,7 +185,7 @@ def added_line(job: Job | None) -> str:
     return f'<p class="status" role="status">{html.escape(words)}</p>'
 
 
-def _count(number: int) -> str:
+def _short(number: int) -> str:
     for size, word in ((10**9, "B"), (10**6, "M")):
         if number >= size:
             return f"{number / size:.1f} {word}"

@@ -13,7 +13,21 @@ from studio import actions
 LAYERS = [
     {"path": f"model.layers.{i}.{name}", "name": name, "in": 64, "out": 64} for i in (0, 1) for name in ("q_proj", "v")
 ]
-FACTS = {"architecture": "Tiny", "parameters": 1000, "layers": LAYERS, "max_length": 256, "vocabulary": 384}
+MODULES = [
+    {"path": layer["path"], "kind": "linear", "block": i // 2, "weight": [64, 64], "bias": 0}
+    for i, layer in enumerate(LAYERS)
+]
+FACTS = {
+    "architecture": "Tiny",
+    "parameters": 1000,
+    "layers": LAYERS,
+    "modules": MODULES,
+    "blocks": 2,
+    "hidden": 64,
+    "embedding_width": 64,
+    "max_length": 256,
+    "vocabulary": 384,
+}
 
 
 def furnish(store: Store) -> tuple[BaseModel, DataSet]:

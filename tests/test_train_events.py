@@ -12,6 +12,7 @@ import pytest
 
 from adapters_store.store import Store
 from engine.settings import RunSettings
+from engine.sizing import count
 from jobs.ask import Answerer, AnswererError
 from studio import actions, train_facts
 from studio.page import Studio
@@ -25,6 +26,16 @@ LAYERS = [
     for n in range(2)
     for part in ("mlp.up_proj", "self_attn.q_proj")
 ]
+FACTS = {
+    "parameters": 99_000,
+    "layers": LAYERS,
+    "modules": [
+        {"path": layer["path"], "kind": "linear", "block": i // 2, "weight": [32, 64], "bias": 0}
+        for i, layer in enumerate(LAYERS)
+    ],
+    "max_length": 256,
+    "vocabulary": 384,
+}
 PLAN = {
     "steps": 90,
     "steps_per_epoch": 30,
@@ -87,7 +98,7 @@ def add(store: Store, base_path: Path) -> tuple[int, int]:
         path=str(base_path),
         folder=None,
         fingerprint="sha256:0",
-        facts={"parameters": 99_000, "layers": LAYERS, "max_length": 256, "vocabulary": 384},
+        facts=FACTS,
     )
     actions.import_samples(store)
     return base.id, store.data_sets()[0].id
@@ -147,14 +158,21 @@ def test_the_length_follows_the_base_until_it_is_typed(store: Store, data_dir: P
 
 
 def test_the_drawing_gets_numbers_that_the_sizing_agrees_with(store: Store, data_dir: Path, base_path: Path) -> None:
-    from engine.sizing import adapter_bytes, trained_numbers
-
     add(store, base_path)
     for targets in (None, ["q_proj"]):
-        shape = train_facts.shape_of(store.base_models()[0], targets)
+        settings = RunSettings(target_modules=targets, rank=16)
+        counted, shape = count(FACTS, settings), train_facts.shape_of(store.base_models()[0], settings)
         assert shape["layer"] == "Layer 0, q_proj"
-        assert 16 * shape["perRank"] == trained_numbers(LAYERS, 16, targets)
-        assert shape["bytesFixed"] + 16 * shape["bytesPerRank"] == adapter_bytes(LAYERS, 16, targets)
+        assert shape["fixed"] + 16 * shape["perRank"] == counted.trained
+        assert shape["bytesFixed"] + 16 * shape["bytesPerRank"] == counted.tensor_bytes
+
+
+def test_the_experts_of_a_mixture_are_said_to_stay_as_they_are(store: Store, base_path: Path) -> None:
+    add(store, base_path)
+    base = store.base_models()[0]
+    assert "experts" not in train_facts.base_help(base)
+    base.facts = {**FACTS, "frozen_experts": 45_097_156_608}
+    assert "45.1 B of them are in experts, which get no adapter." in train_facts.base_help(base)
 
 
 def test_a_double_click_is_one_run(store: Store, data_dir: Path, base_path: Path) -> None:

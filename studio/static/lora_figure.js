@@ -1,5 +1,5 @@
 // Draws W + alpha/r · B · A to one scale, and says the counts beside it. Pure functions of a few numbers:
-// {r, a, O, I, layer, perRank, bytesPerRank, bytesFixed, parameters}. Nothing is asked of the server.
+// {r, a, O, I, layer, perRank, fixed, bytesPerRank, bytesFixed, parameters}. Nothing is asked of the server.
 (() => {
   const esc = text => String(text).replace(/[&<>"'`$]/g, c => '&#' + c.charCodeAt(0) + ';');
   const whole = n => Math.round(n).toLocaleString('en-US');
@@ -64,7 +64,7 @@
       aria-label="W plus alpha over r times B times A. ${esc(sentence(v))}">${parts.join('')}</svg><figcaption class="sentence">${words}</figcaption></figure>`;
   };
 
-  const trained = v => v.r * v.perRank;
+  const trained = v => v.fixed + v.r * v.perRank;
 
   window.loraHead = v => {
     const share = known(v) && v.parameters ? `, ${percent(trained(v) / v.parameters)} of the model` : '';
