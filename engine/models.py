@@ -6,7 +6,7 @@ safetensors weights; code and pickles that come with a folder are never run. Kno
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.pytorch_utils import Conv1D
 
-from engine import anatomy
+from engine import anatomy, quantised
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
+from engine.settings import titles
+from engine.sizing import fits_precision
 
 # What a base without a chat template is taught to answer to. Plain words: any tokenizer can spell them.
 PLAIN_TEMPLATE = (
@@ -26,6 +29,8 @@ PLAIN_TEMPLATE = (
     "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}Assistant: {% endif %}"
 )
+
+PRECISIONS = titles("base_precision")  # how each is called
 
 
 class ModelError(ValueError):
@@ -45,6 +50,7 @@ class Hardware:
     cuda_bf16: bool = False
     mps: bool = False
     cpu_threads: int = 1
+    cpu_bf16: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Device:
     dtype: torch.dtype
     why: str
     memory_bytes: int | None = None
+    compute_dtype: torch.dtype = torch.float32  # what quantised layers multiply in
 
 
 @dataclass
@@ -66,20 +73,36 @@ class LoadedBase:
     tokenizer: Any
     device: Device
     path: Path
+    precision: str = "full"  # full, int8 or nf4
 
 
 def find_hardware() -> Hardware:
-    """Ask torch what this machine has."""
-    threads = torch.get_num_threads()
+    """Ask torch what this machine has. What it would only emulate, slowly, does not count."""
+    threads, bf16 = torch.get_num_threads(), _cpu_has_bf16()
     if torch.cuda.is_available():
         facts = torch.cuda.get_device_properties(0)
-        return Hardware(facts.name, facts.total_memory, torch.cuda.is_bf16_supported(), cpu_threads=threads)
-    return Hardware(mps=torch.backends.mps.is_available(), cpu_threads=threads)
+        cuda_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Hardware(facts.name, facts.total_memory, cuda_bf16, cpu_threads=threads, cpu_bf16=bf16)
+    return Hardware(mps=torch.backends.mps.is_available(), cpu_threads=threads, cpu_bf16=bf16)
 
 
-def choose_device(hardware: Hardware | None = None) -> Device:
-    """The best device for training here and the dtype of the frozen weights on it."""
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 itself. torch tells of x86 only (AVX-512 BF16, AMX); any other counts as not."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def choose_device(hardware: Hardware | None = None, precision: str = "full") -> Device:
+    """The best device for training here, the dtypes on it and why.
+
+    Raises:
+        ModelError: if the base cannot be kept in `precision` there.
+    """
     found = hardware or find_hardware()
+    device = _plain_device(found)
+    return device if precision == "full" else _quantised_device(found, device, precision)
+
+
+def _plain_device(found: Hardware) -> Device:
     if found.cuda_name:
         dtype = torch.bfloat16 if found.cuda_bf16 else torch.float32
         why = "its hardware computes bf16" if found.cuda_bf16 else "it has no bf16, and fp16 overflows in training"
@@ -91,6 +114,27 @@ def choose_device(hardware: Hardware | None = None) -> Device:
     return Device(
         "cpu", f"CPU, {threads} threads", torch.float32, "There is no GPU that torch can use; the CPU computes fp32."
     )
+
+
+def _quantised_device(found: Hardware, device: Device, precision: str) -> Device:
+    """The same device for a base in few bits. bf16 halves the time of its products where the hardware has it; where it
+    is emulated they take many times as long."""
+    name = PRECISIONS[precision]
+    if device.kind == "mps":
+        raise ModelError(
+            [f"A base in {name} needs an NVIDIA GPU or a CPU; on Apple's GPU choose the base precision Full."]
+        )
+    bf16 = found.cuda_bf16 if device.kind == "cuda" else found.cpu_bf16
+    where = "An NVIDIA GPU is here" if device.kind == "cuda" else "There is no GPU that torch can use"
+    what = "GPU" if device.kind == "cuda" else "CPU"
+    how = f"bf16, which this {what} has" if bf16 else f"fp32, as this {what} has no bf16"
+    why = f"{where}. Base in {name}: its linear layers multiply in {how}; all else is {_short(device.dtype)}."
+    compute_dtype = torch.bfloat16 if bf16 else torch.float32
+    return replace(device, why=why, compute_dtype=compute_dtype)
+
+
+def _short(dtype: torch.dtype) -> str:
+    return "bf16" if dtype == torch.bfloat16 else "fp32"
 
 
 def check_folder(path: Path) -> None:
@@ -183,23 +227,60 @@ def load_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
-def load(path: Path, device: Device | None = None) -> LoadedBase:
+def load(path: Path, device: Device | None = None, precision: str = "full") -> LoadedBase:
     """Load a base model, frozen and in eval mode.
 
+    Args:
+        device: where to and in which dtypes; the best there is for None.
+        precision: full, int8 or nf4; what the linear layers of the blocks are kept in.
+
     Raises:
-        ModelError: if the folder is not a base model or its weights do not fit its config.
+        ModelError: if the folder is not a base model, its weights do not fit its config, or it cannot be kept in
+            `precision` on this machine.
     """
     check_folder(path)
-    chosen = device or choose_device()
+    chosen = device or choose_device(precision=precision)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=chosen.dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
+        model = _plain_model(path, chosen) if precision == "full" else _quantised_model(path, chosen, precision)
         tokenizer = load_tokenizer(path)
+    except ModelError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError([f"The base model in {path} cannot be loaded: {error}"]) from error
-    frozen: nn.Module = model.requires_grad_(False)
-    return LoadedBase(frozen.to(chosen.kind).eval(), tokenizer, chosen, path)
+    return LoadedBase(model.requires_grad_(False).eval(), tokenizer, chosen, path, precision)
+
+
+def _plain_model(path: Path, device: Device) -> nn.Module:
+    model: nn.Module = AutoModelForCausalLM.from_pretrained(
+        path, dtype=device.dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+    )
+    return model.to(device.kind)
+
+
+def _quantised_model(path: Path, device: Device, precision: str) -> nn.Module:
+    name = PRECISIONS[precision]
+    try:
+        quantised.import_bitsandbytes()
+    except ImportError as error:
+        wrong = f"A base in {name} needs the package bitsandbytes, which cannot be used here ({error})."
+        raise ModelError(
+            [wrong, "Install it (pip install bitsandbytes), or choose the base precision Full."]
+        ) from error
+    linear, kept = _kept_layers(path, precision)
+    if len(kept) == linear:
+        raise ModelError([f"No layer of {path} can be kept in {name}. Choose the base precision Full."])
+    return quantised.load(
+        path, precision, kept, device=device.kind, dtype=device.dtype, compute_dtype=device.compute_dtype
+    )
+
+
+def _kept_layers(path: Path, precision: str) -> tuple[int, list[str]]:
+    """How many linear layers there are, and which cannot be in few bits: outside of the blocks, or of an odd width."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(_config(path), trust_remote_code=False)
+    every = [p for p, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D)]
+    inside = {p for p, layer in linear_layers(model).items() if fits_precision(features(layer)[0], precision)}
+    return len(every), [p for p in every if p not in inside]
 
 
 def _config(path: Path) -> Any:
