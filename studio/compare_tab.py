@@ -21,18 +21,13 @@ from studio import answer_grid, contestants
 from studio.answer_grid import Grid, Sampling
 from studio.contestants import Contestant
 from studio.page import Studio, problem_list, said
-from studio.shell import Shell, html
-from studio.static_files import module
+from studio.shell import Shell, html, scripted
 
 PERIOD = 0.1  # seconds between two updates of the page
 LONGEST_PROMPT = 20_000  # characters
 MOST_TOKENS = 1024
 NO_BASE = "No base model is here yet. The starter model comes by itself; Runs shows how far it is."
 DEADLINE = 600  # seconds; a long answer of five contestants on a busy CPU
-
-# The event name stands here in quotes because Gradio looks for it in this text.
-_ANSWERS = f"""{module("compare.js")}.then(compare =>
-  compare.mountAnswers({{element, trigger, watch, props}}));  // 'example'"""
 
 # The choice is kept in a field of our own: Gradio refuses a choice that is newer than the list it was built with.
 _CHOSEN = """values => [values.join(','),
@@ -74,10 +69,13 @@ class Compare:
             self.note = html(elem_id="compare-note")
             with gr.Accordion("Sampling", open=False, elem_id="compare-sampling"), gr.Row():
                 self._sampling()
-        self.grid = html(
-            answer_grid.empty("", ""),
+        self.grid = scripted(
+            "compare.js",
+            "mountAnswers",
+            "element, trigger, watch, props",
+            "example",
+            value=answer_grid.empty("", ""),
             html_template="<div></div>",
-            js_on_load=_ANSWERS,
             elem_id="compare-answers",
         )
 

@@ -15,18 +15,11 @@ from adapters_store.errors import NotFound
 from adapters_store.tables import Adapter
 from studio import library_view as view
 from studio.page import Studio, said
-from studio.shell import Shell, html
-from studio.static_files import module
+from studio.shell import Shell, html, scripted
 from studio.words import clean_name
 
 MOST_MARKED = 4  # beside the base
 LONGEST_SEARCH = 200  # characters
-
-# The event names stand here in quotes because Gradio looks for them in this text.
-_TABLE = """.mountTable({element, trigger, watch}));
-  // 'row_open' 'sort_by' 'marked' 'go_train' 'clear_search'"""
-_CARD = ".mountCard({element, trigger, watch}));  // 'compare' 'rename' 'delete'"
-_NOTICE = ".mountNotice({element, trigger, watch}));  // 'undo'"
 
 
 def build(studio: Studio, shell: Shell) -> None:
@@ -40,7 +33,6 @@ class Library:
     def __init__(self, studio: Studio, shell: Shell):
         self.store = studio.store
         self.shell = shell
-        load = f"{module('library.js')}.then(library => library"
         self.order = gr.Textbox(str(view.Order()), label="order", visible="hidden", elem_id="library-order")
         self.marked = gr.Textbox("", label="marked", visible="hidden", elem_id="library-marked")
         with gr.Row(elem_classes="page"):
@@ -55,10 +47,10 @@ class Library:
                         elem_id="library-search",
                     )
                     self.count = html(elem_classes="fact library-count")
-                self.table = html(js_on_load=load + _TABLE, elem_id="library-table")
+                self.table = _piece("Table", "row_open sort_by marked go_train clear_search")
             with gr.Column(scale=0, min_width=340, elem_classes="sticky library-side"):
-                self.card = html(js_on_load=load + _CARD, elem_id="library-card")
-                self.notice = html(js_on_load=load + _NOTICE, elem_id="library-notice")
+                self.card = _piece("Card", "compare rename delete")
+                self.notice = _piece("Notice", "undo")
 
     def connect(self) -> None:
         """Which field changes what."""
@@ -183,6 +175,11 @@ class Library:
             self.shell.adapter: str(adapter.id),
             self.notice: "",
         }
+
+
+def _piece(name: str, events: str) -> gr.HTML:
+    given = "element, trigger, watch"
+    return scripted("library.js", f"mount{name}", given, events, elem_id=f"library-{name.lower()}")
 
 
 def _data(event: gr.EventData) -> dict[str, Any]:

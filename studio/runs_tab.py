@@ -19,16 +19,13 @@ from adapters_store.tables import Job
 from jobs import runner
 from studio import actions, live_chart, run_facts
 from studio.page import Studio, log, problems_of
-from studio.shell import Shell, html
-from studio.static_files import module, static_url
+from studio.shell import Shell, scripted
+from studio.static_files import PLOTLY, static_url
 
 LISTED = 200  # jobs in the list; older ones are still opened by their address
 TOPICS = ("jobs", "progress", "adapters")
 
-# The event names stand here in quotes because Gradio looks for them in this text.
-_START = f"""{module("runs.js")}.then(runs => runs.mount({{element, server, trigger,
-  plotly: "{static_url("plotly.min.js")}", job: window.studioJob || null}}));
-  // 'job_open' 'compare' 'show_adapter' 'go_train'"""
+_GIVEN = f'element, server, trigger, plotly: "{static_url(PLOTLY)}", job: window.studioJob || null'
 
 # The open run is shown at once, without a way over the server; a tab that is not there yet finds the number later.
 _TELL = """job => { window.studioJob = Number(job) || null;
@@ -39,9 +36,12 @@ Answer = dict[str, Any]
 
 def build(studio: Studio, shell: Shell) -> None:
     """Fill the tab; it stands in its gr.Tab."""
-    view = html(
+    view = scripted(
+        "runs.js",
+        "mount",
+        _GIVEN,
+        "job_open compare show_adapter go_train",
         html_template="<div></div>",
-        js_on_load=_START,
         server_functions=[answered(fn) for fn in questions(studio)],
         elem_id="runs",
     )

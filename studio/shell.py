@@ -13,7 +13,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from studio.page import Studio, log
-from studio.static_files import static_url
+from studio.static_files import module
 
 TabName = Literal["train", "runs", "library", "compare"]
 TABS: tuple[TabName, ...] = ("train", "runs", "library", "compare")
@@ -38,6 +38,22 @@ _START_PULSE = """window.studioPulse(element, trigger, server, ['jobs_changed', 
 def html(value: Any = "", **options: Any) -> gr.HTML:
     """A piece of our own markup, without Gradio's prose style. Whoever passes text of a person escapes it first."""
     return gr.HTML(value, apply_default_css=False, **options)
+
+
+def scripted(script: str, mount: str, given: str, events: str, **options: Any) -> gr.HTML:
+    """A piece that a module of ours makes answer: its function `mount` is called with an object of the names `given`.
+
+    The module comes over the network, so what the server draws may be there first. Until `mount` has run the piece is
+    neither seen nor pressed (`.scripted` in theme.css), for nobody would hear the press. `events` names what the module
+    triggers, because Gradio looks for the quoted names in this text.
+    """
+    quoted = " ".join(f"'{event}'" for event in events.split())
+    on_load = f"""{module(script)}.then(part => {{
+      part.{mount}({{{given}}});
+      element.dataset.ready = '';
+    }}).catch(error => {{ element.dataset.failed = ''; throw error }});
+    // {quoted}"""
+    return html(js_on_load=on_load, elem_classes="scripted", **options)
 
 
 @dataclass
@@ -77,7 +93,6 @@ def top_bar(studio: Studio) -> gr.HTML:
         _TOP,
         elem_id="top",
         js_on_load=_START_PULSE,
-        head=f'<script src="{static_url("shell.js")}"></script>',
         server_functions=[changes],
     )
 

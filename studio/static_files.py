@@ -14,6 +14,8 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "static"
 PLOTLY = "plotly.min.js"
+MODULES = ("runs.js", "library.js", "compare.js")
+PARTS = ("dom.js", "live_chart.js")  # imported by modules, under their bare names
 
 
 @cache
@@ -38,6 +40,16 @@ def static_url(name: str) -> str:
     Raises KeyError for a name that is not served.
     """
     return f"/static/{name}?v={_version(static_files()[name])}"
+
+
+def text(name: str) -> str:
+    """What stands in a static file, for what has to be on the page before anything else."""
+    return static_files()[name].read_text("utf-8")
+
+
+def modules() -> list[str]:
+    """The addresses of all modules and of what they import, to be fetched ahead of their first use."""
+    return [*map(static_url, MODULES), *(f"/static/{name}" for name in PARTS)]
 
 
 def module(name: str) -> str:

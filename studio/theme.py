@@ -10,9 +10,10 @@ from typing import Any
 
 import gradio as gr
 
-from studio.static_files import static_url
+from studio.static_files import modules, static_url, text
 
 STYLES = ("theme.css", "views.css")
+SCRIPTS = ("shell.js", "lora_figure.js")
 FONT = ("Inter", "system-ui", "sans-serif")
 
 _COLOURS = {
@@ -93,7 +94,12 @@ def build_theme() -> Any:
 
 
 def page_head() -> str:
-    """What the page loads in its head: an icon and the stylesheets. Scripts come with the pieces that need them."""
+    """What stands in the page's head: an icon, the stylesheets, the modules to fetch ahead, and our plain scripts.
+
+    Gradio puts the head into the page before it draws a widget. The scripts stand there as text and not as addresses,
+    so they have run by then, however slow the network is: no press and no event can come before them.
+    """
     links = [f'<link rel="icon" type="image/svg+xml" href="{static_url("favicon.svg")}">']
     links += [f'<link rel="stylesheet" href="{static_url(name)}">' for name in STYLES]
-    return "\n".join(links)
+    links += [f'<link rel="modulepreload" href="{address}">' for address in modules()]
+    return "\n".join([*links, *(f"<script>{text(name)}</script>" for name in SCRIPTS)])

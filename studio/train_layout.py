@@ -8,13 +8,10 @@ import gradio as gr
 
 from studio import forms, train_facts
 from studio.shell import hidden, html
-from studio.static_files import static_url
 
 PRESETS = (4, 8, 16, 32, 64, 128)
 ADAPTER = forms.names("adapter")
 MORE = forms.names("more")
-# A piece drawn by the browser is drawn once more when its script has come.
-_REDRAW = "props.value = {...props.value};"
 
 
 class Layout:
@@ -68,9 +65,8 @@ class Layout:
             self.added = html(elem_id="model-added")
 
     def _adapter(self) -> None:
-        script = f'<script src="{static_url("lora_figure.js")}"></script>'
         with gr.Column(elem_classes="card"):
-            head = _drawn("loraHead", head=script)
+            head = _drawn("loraHead")
             with gr.Row():
                 with gr.Column(min_width=240):
                     self.settings = {"rank": forms.widget("rank")}
@@ -78,7 +74,7 @@ class Layout:
                         self.presets = [gr.Button(str(rank), size="sm", min_width=20) for rank in PRESETS]
                     self.settings["alpha"] = forms.widget("alpha")
                 with gr.Column(min_width=240):
-                    figure = _drawn("loraFigure", head=script)
+                    figure = _drawn("loraFigure")
         self.drawings = [figure, head]
 
     def _more(self) -> None:
@@ -112,7 +108,6 @@ class Layout:
         self.to_count = hidden("to-count")
 
 
-def _drawn(function: str, **options: Any) -> gr.HTML:
+def _drawn(function: str) -> gr.HTML:
     """A piece that a function of lora_figure.js draws from numbers."""
-    template = f"${{window.{function} ? window.{function}(value) : ''}}"
-    return html({}, html_template=template, js_on_load=_REDRAW, **options)
+    return html({}, html_template=f"${{window.{function}(value)}}")

@@ -142,12 +142,14 @@ def pages_of(browser: Browser, studio: Served) -> Iterator[OpenPage]:
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda request: _only_here(request.url, faults))
 
-    def open_it(query: str = "", phone: bool = False) -> Page:
+    def open_it(query: str = "", phone: bool = False, prepare: Callable[[Page], None] | None = None) -> Page:
         context = browser.new_context(viewport=PHONE if phone else DESK)
         contexts.append(context)
         page = context.new_page()
         watch(page)
         page.set_default_timeout(45_000)
+        if prepare:
+            prepare(page)
         page.goto(studio.at(query), timeout=1000 * STARTING)  # the address is known before the page is built
         page.get_by_role("heading", name="LoRA Studio").wait_for()
         return page

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
@@ -187,6 +187,27 @@ def test_several_can_be_marked_and_go_to_compare_together(open_page: OpenPage, s
     chips = page.locator("#compare-who .token")
     expect(chips).to_have_text([re.compile("base"), re.compile("pirate-r16"), re.compile("terse-r8")])
     expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+
+
+def test_nothing_can_be_pressed_before_the_script_hears_it(open_page: OpenPage, shelf: Store) -> None:
+    held: list[Route] = []
+    page = open_page(
+        "tab=library", prepare=lambda page: page.route("**/static/library.js*", lambda route: held.append(route))
+    )
+    rows = page.locator(".library tbody tr")
+    expect(rows).to_have_count(3)  # the server has drawn the table, and the script is still on its way
+    assert held
+    box = page.get_by_label("Compare pirate-r16")
+    expect(box).to_be_hidden()
+    expect(page.get_by_label("Delete")).to_be_hidden()
+    place = box.bounding_box()
+    assert place is not None
+    page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    assert not box.is_checked()
+    for route in held:
+        route.continue_()
+    box.check()
+    expect(page.get_by_role("button", name="Compare 1 with the base")).to_be_visible()
 
 
 def test_a_download_is_a_zip_of_the_adapter(open_page: OpenPage, shelf: Store) -> None:
