@@ -4,7 +4,7 @@ Knows no tensors. What is counted is what training writes: every tensor of an ad
 are not estimated here.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -73,29 +73,31 @@ Counted = Iterator[tuple[str, int, int]]  # path, trained, stored
 def _low_rank(facts: Facts, settings: RunSettings) -> Counted:
     """r (I + O) a layer (arXiv 2106.09685, 4.1), DoRA's magnitude of O, and what is trained beside them."""
     adapted = {layer["path"]: layer for layer in chosen_layers(facts, settings)}
-    whole = _in_full(facts, settings.train_in_full or ())
+    beside = _beside(facts, settings, adapted)
     for module in facts["modules"]:
-        path, own = module["path"], 0
-        if path in whole:
-            own = _numbers(module)
-        elif settings.bias == "all" or (settings.bias == "lora_only" and path in adapted):
-            own = _biases(module)
-        trained = stored = own
-        if path in adapted:
-            layer = adapted[path]
-            pair = settings.shape_of(path)[0] * (layer["in"] + layer["out"])
+        trained = stored = beside[module["path"]]
+        if layer := adapted.get(module["path"]):
+            pair = settings.shape_of(layer["path"])[0] * (layer["in"] + layer["out"])
             magnitude = layer["out"] if settings.method == "dora" else 0
             trained += pair + magnitude
             stored += (2 if settings.start == "pissa" else 1) * pair + magnitude  # PiSSA's start is stored beside
-        yield path, trained, stored
+        yield module["path"], trained, stored
 
 
-def _in_full(facts: Facts, names: Iterable[str]) -> set[str]:
-    """The modules that `names` select by last name or whole path. Of two that share a weight, one."""
-    wanted = set(names)
-    paths = {module["path"] for module in facts["modules"]}
-    selected = {path for path in paths if path in wanted or path.rpartition(".")[2] in wanted}
-    return selected - {module["path"] for module in facts["modules"] if module.get("tied") in selected}
+def _beside(facts: Facts, settings: RunSettings, adapted: Container[str]) -> dict[str, int]:
+    """For each module, the numbers of the base that are trained beside A and B: whole modules, and biases."""
+    names = set(settings.train_in_full or ())
+    whole = {m["path"] for m in facts["modules"] if m["path"] in names or m["path"].rpartition(".")[2] in names}
+    numbers = {}
+    for module in facts["modules"]:
+        path = module["path"]
+        if path in whole:
+            numbers[path] = _numbers(module, shared=module.get("tied") not in whole)
+        elif settings.bias == "all" or (settings.bias == "lora_only" and path in adapted):
+            numbers[path] = _biases(module)
+        else:
+            numbers[path] = 0
+    return numbers
 
 
 def _base(wanted: Callable[[Facts, Module, RunSettings], int]) -> Callable[[Facts, RunSettings], Counted]:
@@ -115,11 +117,18 @@ def _of_last_blocks(facts: Facts, module: Module, settings: RunSettings) -> int:
 
 
 def _bottleneck(facts: Facts, settings: RunSettings) -> Counted:
-    """Two a block, after attention and after the feed-forward; each goes down and up again (arXiv 1902.00751, 2.1)."""
-    width, hidden = settings.bottleneck, facts["hidden"]
-    each = width * hidden + width + hidden * width + hidden
-    for block in range(facts["blocks"]):
-        yield f"block {block}", 2 * each, 2 * each
+    """After the last projection to the model's width in each part of a block: down and up again, 1902.00751, 2.1."""
+    places = {_part(layer["path"]): layer for layer in facts["layers"] if layer["out"] == facts["hidden"]}
+    for layer in places.values():
+        numbers = 2 * settings.bottleneck * layer["out"] + settings.bottleneck + layer["out"]
+        yield layer["path"], numbers, numbers
+
+
+def _part(path: str) -> str:
+    """The part of a block that a layer is in: `model.layers.0.mlp` of `model.layers.0.mlp.down_proj`."""
+    pieces = path.split(".")
+    block = next(i for i, piece in enumerate(pieces) if piece.isdigit())
+    return ".".join(pieces[: block + 2] if len(pieces) > block + 2 else pieces[: block + 1])
 
 
 def _prompt(facts: Facts, settings: RunSettings) -> Counted:
@@ -128,15 +137,16 @@ def _prompt(facts: Facts, settings: RunSettings) -> Counted:
     yield "prompt", numbers, numbers
 
 
-def _numbers(module: Module) -> int:
-    """All numbers of a module."""
-    shapes = [module["weight"], *module.get("others", {}).values()]
+def _numbers(module: Module, shared: bool = True) -> int:
+    """The numbers of a module, with or without the weight that it shares with another."""
+    weight = module["weight"] if shared else None
+    shapes = [weight, *module.get("others", {}).values()]
     return sum(int(prod(shape)) for shape in shapes if shape) + int(module["bias"])
 
 
 def _own(module: Module) -> int:
-    """The numbers of a module that are not counted elsewhere: of a tied one only the bias."""
-    return int(module["bias"]) if module.get("tied") else _numbers(module)
+    """The numbers of a module that are not counted elsewhere."""
+    return _numbers(module, shared=not module.get("tied"))
 
 
 def _biases(module: Module) -> int:
