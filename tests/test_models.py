@@ -118,3 +118,29 @@ def test_the_device_is_the_fastest_there_is_with_a_reason(
     device = choose_device(hardware)
     assert (device.kind, device.dtype) == (kind, dtype)
     assert why in device.why
+
+
+@pytest.mark.parametrize(
+    ("hardware", "dtype", "compute", "why"),
+    [
+        (Hardware(cuda_name="H100", cuda_bf16=True), torch.bfloat16, torch.bfloat16, "bf16, which this GPU has"),
+        (Hardware(cuda_name="T4", cpu_bf16=True), torch.float32, torch.float32, "fp32, as this GPU has no bf16"),
+        (Hardware(cpu_bf16=True), torch.float32, torch.bfloat16, "bf16, which this CPU has; all else is fp32"),
+        (Hardware(), torch.float32, torch.float32, "fp32, as this CPU has no bf16"),
+    ],
+)
+@pytest.mark.parametrize(("precision", "name"), [("nf4", "NF4"), ("int8", "int8")])
+def test_a_base_in_few_bits_multiplies_in_bf16_where_the_hardware_has_it(
+    hardware: Hardware, dtype: torch.dtype, compute: torch.dtype, why: str, precision: str, name: str
+) -> None:
+    device = choose_device(hardware, precision)
+    assert (device.dtype, device.compute_dtype) == (dtype, compute)
+    assert f"Base in {name}" in device.why
+    assert why in device.why
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+def test_a_base_in_few_bits_is_refused_on_apples_gpu_in_words(precision: str) -> None:
+    with pytest.raises(ModelError, match="needs an NVIDIA GPU or a CPU") as told:
+        choose_device(Hardware(mps=True, cpu_bf16=True), precision)
+    assert "Full" in told.value.problems[0]
