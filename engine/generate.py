@@ -1,16 +1,15 @@
 """Answers: N contestants, the base model among them, answer one prompt as the rows of one batch.
 
-The frozen weights are read once for all of them. Every contestant draws from its own generator with the same seed, so
-that an answer does not depend on who else is in the batch and equal weights give equal answers. `score` measures
-contestants on given rows instead.
+The frozen weights are read once for all of them; contestants that change the base itself answer after the others, each
+alone. Every contestant draws from its own generator with the same seed, so that an answer does not depend on who else
+is in the batch and equal weights give equal answers. `score` measures contestants on given rows instead.
 
 Knows nothing about the library, names or the page.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from engine.adapter_files import AdapterOnDisk, check_fits
 from engine.data.render import encode, prompt_ids
-from engine.methods.inject import inject_rows, remove
+from engine.methods.attach import attached, groups
 from engine.models import LoadedBase, max_length
 from engine.train import validation_loss
 
@@ -33,6 +32,23 @@ class Snapshot:
     tokens: list[int]
     finished: list[bool]  # ended by itself, rather than by the limit
     seconds: float  # since the prompt was given
+
+
+@dataclass
+class _Answers:
+    """What every contestant has said so far."""
+
+    base: LoadedBase
+    count: int
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.tokens: list[list[int]] = [[] for _ in range(self.count)]
+        self.finished = [False] * self.count
+
+    def snapshot(self) -> Snapshot:
+        texts = [self.base.tokenizer.decode(answer, skip_special_tokens=True) for answer in self.tokens]
+        return Snapshot(texts, [len(a) for a in self.tokens], list(self.finished), time.monotonic() - self.began)
 
 
 @torch.inference_mode()
@@ -58,37 +74,56 @@ def compare(
         AdapterError: if an adapter is not for this base model.
         ValueError: if the prompt leaves no room to answer, or the chat template refuses it.
     """
+    _check_all(base, contestants)
     prompt = prompt_ids(base.tokenizer, messages)
-    room = max_length(base.model.config) - len(prompt)
+    room = max_length(base.model.config) - len(prompt) - max(map(_own_tokens, contestants), default=0)
     if room < 1:
         raise ValueError(f"The prompt has {len(prompt)} tokens; this base model takes {max_length(base.model.config)}.")
-    count, device = len(contestants), base.device.kind
-    draws = [torch.Generator().manual_seed(seed) for _ in contestants]
-    ends = end_tokens(base)
-    answers: list[list[int]] = [[] for _ in contestants]
-    finished = [False] * count
-    began = time.monotonic()
-    with _rows(base, contestants):
-        ids = torch.tensor([prompt] * count, device=device)  # (N, T)
-        cache = None
-        for _ in range(min(max_tokens, room)):
-            if should_stop():
-                break
-            out = base.model(input_ids=ids, past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
-            chosen = [
-                sample(row, temperature, top_p, draw)
-                for row, draw in zip(out.logits[:, -1].float().cpu(), draws, strict=True)
-            ]
-            for row, token in enumerate(chosen):
-                finished[row] = finished[row] or token in ends
-                if not finished[row]:
-                    answers[row].append(token)
-            if all(finished):
-                break
-            yield _snapshot(base.tokenizer, answers, finished, began)
-            ids = torch.tensor(chosen, device=device)[:, None]  # (N, 1)
-    yield _snapshot(base.tokenizer, answers, finished, began)
+    said = _Answers(base, len(contestants))
+    for places in groups(contestants):
+        draws = {place: torch.Generator().manual_seed(seed) for place in places}
+
+        def choose(logits: Tensor, place: int, draws: dict[int, torch.Generator] = draws) -> int:
+            return sample(logits, temperature, top_p, draws[place])
+
+        with attached(base.model, [contestants[place] for place in places]):
+            for _ in _answered(said, places, prompt, min(max_tokens, room), choose):
+                if should_stop():
+                    break
+                yield said.snapshot()
+    yield said.snapshot()
+
+
+def _answered(
+    said: _Answers, places: list[int], prompt: list[int], most: int, choose: Callable[[Tensor, int], int]
+) -> Iterator[None]:
+    """Let the contestants at `places`, which are on the model, answer as one batch; rests before each token."""
+    base, ends = said.base, end_tokens(said.base)
+    ids = torch.tensor([prompt] * len(places), device=base.device.kind)  # (N, T)
+    cache = None
+    for _ in range(most):
+        yield
+        out = base.model(input_ids=ids, past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        chosen = [choose(row, place) for row, place in zip(out.logits[:, -1].float().cpu(), places, strict=True)]
+        for place, token in zip(places, chosen, strict=True):
+            said.finished[place] = said.finished[place] or token in ends
+            if not said.finished[place]:
+                said.tokens[place].append(token)
+        if all(said.finished[place] for place in places):
+            return
+        ids = torch.tensor(chosen, device=base.device.kind)[:, None]  # (N, 1)
+
+
+def _own_tokens(contestant: Contestant) -> int:
+    """Positions a contestant's own prompt takes."""
+    return 0 if contestant is None or contestant.prompt is None else len(contestant.prompt)
+
+
+def _check_all(base: LoadedBase, contestants: Sequence[Contestant]) -> None:
+    for contestant in contestants:
+        if contestant:
+            check_fits(contestant, base.model)
 
 
 def sample(logits: Tensor, temperature: float, top_p: float, draw: torch.Generator) -> int:
@@ -120,29 +155,13 @@ def score(
         AdapterError: if an adapter is not for this base model.
         ValueError: if no row has an answer within `length`.
     """
+    _check_all(base, contestants)
     examples = [e for e in (encode(base.tokenizer, row, length) for row in rows) if e.answer_tokens]
     losses = []
     for contestant in contestants:
-        with _rows(base, [contestant]):
+        with attached(base.model, [contestant]):
             loss = validation_loss(base, examples, micro_batch=8)
         if loss is None:
             raise ValueError(f"No row has an answer within the first {length} tokens.")
         losses.append(loss)
     return losses
-
-
-@contextmanager
-def _rows(base: LoadedBase, contestants: Sequence[Contestant]) -> Iterator[None]:
-    for contestant in contestants:
-        if contestant:
-            check_fits(contestant, base.model)
-    inject_rows(base.model, [c.scaled() if c else {} for c in contestants])
-    try:
-        yield
-    finally:
-        remove(base.model)
-
-
-def _snapshot(tokenizer: Any, answers: list[list[int]], finished: list[bool], began: float) -> Snapshot:
-    texts = [tokenizer.decode(answer, skip_special_tokens=True) for answer in answers]
-    return Snapshot(texts, [len(a) for a in answers], list(finished), time.monotonic() - began)

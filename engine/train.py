@@ -1,6 +1,6 @@
 """The training loop, top to bottom: rows in, one StepReport per optimizer step out.
 
-The base model is frozen; only A and B of the wrapped layers are trained, with AdamW (arXiv 1711.05101). The loss of a
+What is trained is what a method has put on the model (`methods.fit`), with AdamW (arXiv 1711.05101). The loss of a
 step is the sum over the answer tokens of its effective batch, divided by their number, so it does not depend on how the
 batch is cut into micro-batches.
 
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from engine.data.batches import collate, epoch_batches, split
 from engine.data.read import DataError
 from engine.data.render import IGNORED, Example, encode
-from engine.methods.inject import adapter_parameters, inject
+from engine.methods.fitted import Fitted
 from engine.models import LoadedBase
 from engine.settings import RunSettings
 
@@ -70,7 +70,8 @@ def prepare(tokenizer: Any, rows: Sequence[dict[str, Any]], settings: RunSetting
     Raises:
         DataError: if no row has anything to learn at this length.
     """
-    limit = min(settings.length, max_length)
+    before = settings.prompt_tokens if settings.method == "prompt" else 0  # they take positions of every row
+    limit = min(settings.length, max_length - before)
     examples = [encode(tokenizer, row, limit) for row in rows]
     usable = [e for e in examples if e.answer_tokens]
     if not usable:
@@ -93,26 +94,29 @@ def prepare(tokenizer: Any, rows: Sequence[dict[str, Any]], settings: RunSetting
 
 
 def train(
-    base: LoadedBase, prepared: Prepared, settings: RunSettings, should_stop: Callable[[], bool] = lambda: False
+    base: LoadedBase,
+    fitted: Fitted,
+    prepared: Prepared,
+    settings: RunSettings,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[StepReport]:
-    """Wrap `base.model` with LoRA and train it, yielding a report after each optimizer step.
+    """Train what is fitted on `base.model`, yielding a report after each optimizer step.
 
     While the generator rests between two reports, the model holds the adapter of the step reported last.
 
     Args:
+        fitted: from `methods.fit`, on `base.model`, with these settings.
         should_stop: asked between micro-batches; once true, the unfinished step is dropped, the last step is reported
             again with the validation loss, and the run ends. It may raise, to end the run at once.
 
     Raises:
-        ValueError: if a target module does not exist.
         TrainingError: if loss or gradient is not a finite number, before the optimizer writes.
     """
     model = base.model
-    inject(model, settings)
-    parameters = adapter_parameters(model)
+    parameters = list(fitted.trained.values())
     on_cuda = base.device.kind == "cuda"
     optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=on_cuda
+        parameter_groups(fitted, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=on_cuda
     )
     torch.manual_seed(settings.seed)
     measure_every = max(1, prepared.steps // VALIDATIONS)
@@ -145,7 +149,7 @@ def train(
         _check_finite(loss, norm, step, settings.learning_rate)
         rate = learning_rate(step - 1, prepared.steps, settings)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["ratio"]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step_tokens = sum(len(e.ids) for e in batch)
@@ -163,6 +167,17 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         measured = validation_loss(base, prepared.validation, settings.micro_batch)
         yield replace(report, validation_loss=measured, seconds=time.monotonic() - began, stopped=True)
+
+
+def parameter_groups(fitted: Fitted, settings: RunSettings) -> list[dict[str, Any]]:
+    """The trained parameters by their learning rate as a multiple of the common one.
+
+    B learns `b_ratio` times faster than A: LoRA+, Hayou et al. 2024, arXiv 2402.12354, section 4.
+    """
+    fast = [p for name, p in fitted.trained.items() if name.endswith("lora_B.weight")]
+    rest = [p for name, p in fitted.trained.items() if not name.endswith("lora_B.weight")]
+    groups = [{"params": rest, "ratio": 1.0}, {"params": fast, "ratio": settings.b_ratio}]
+    return [group for group in groups if group["params"]]
 
 
 def learning_rate(step: int, steps: int, settings: RunSettings) -> float:

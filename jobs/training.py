@@ -17,16 +17,15 @@ from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine import adapter_files, models
 from engine.data.check import read_rows
-from engine.methods.inject import adapter_tensors
-from engine.settings import RunSettings, parse
+from engine.methods import fit
+from engine.methods.fitted import Fitted
+from engine.settings import RunSettings, parse, titles
 from engine.sizing import chosen_layers
 from engine.train import Prepared, StepReport, prepare, train
 from jobs import process
 from jobs.ending import Ended, Ending
 from jobs.progress import seconds_left, smooth
 from jobs.queue import Lease, patiently
-
-METHOD = "LoRA"
 
 
 class InputError(RuntimeError):
@@ -54,8 +53,8 @@ class Course:
         self.last: StepReport | None = None
         self._pace: float | None = None  # smoothed seconds a step, validation included
 
-    def take(self, report: StepReport, model: Any) -> None:
-        """Note a report; `model` holds the adapter of that step."""
+    def take(self, report: StepReport, fitted: Fitted) -> None:
+        """Note a report; `fitted` holds the adapter of that step."""
         before, self.last = self.last, report
         if report.step == 0:
             self.base_validation_loss = report.validation_loss
@@ -65,7 +64,7 @@ class Course:
             self.first_loss = report.loss if self.first_loss is None else self.first_loss
             self._pace = smooth(self._pace, report.seconds - (before.seconds if before else 0.0))
         if self._improves(report):
-            self.best = Kept(report.step, self.loss, report.validation_loss, adapter_tensors(model))
+            self.best = Kept(report.step, self.loss, report.validation_loss, fitted.tensors())
 
     def _improves(self, report: StepReport) -> bool:
         """Best among the trained steps: a run that never beats its base still keeps the step that came closest."""
@@ -74,11 +73,11 @@ class Course:
             return False
         return self.best is None or self.best.validation_loss is None or now < self.best.validation_loss
 
-    def kept(self, model: Any) -> Kept | None:
+    def kept(self, fitted: Fitted) -> Kept | None:
         """What the run leaves: its best step by validation, or the last one where nothing was measured."""
         if self.last is None or self.last.step == 0:
             return None
-        return self.best or Kept(self.last.step, self.loss, None, adapter_tensors(model))
+        return self.best or Kept(self.last.step, self.loss, None, fitted.tensors())
 
     def progress(self) -> dict[str, Any]:
         """The job's progress after the last report."""
@@ -130,7 +129,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     with ending.may_interrupt():
         base, data, settings = _inputs(store, lease)
         lease.say("Loading the base model")
-        loaded = models.load(store.base_path(base))
+        loaded = models.load(store.base_path(base), precision=settings.base_precision)
         lease.say("Reading the data")
         rows = read_rows(store.rows_path(data))
         prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])
@@ -138,8 +137,10 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     lease.report(stage="", step=0, steps=prepared.steps, device=loaded.device.name, device_why=loaded.device.why)
     lease.move("running")
     with ending.may_interrupt():
-        course = _train(lease, ending, loaded, prepared, settings)
-        trained = Trained(settings, loaded.model, course, course.kept(loaded.model))
+        fitted = fit(loaded.model, settings)
+        course = _train(lease, ending, loaded, fitted, prepared, settings)
+        trained = Trained(settings, loaded.model, course, course.kept(fitted))
+        fitted.remove()
     _finish(store, lease, trained)
 
 
@@ -173,7 +174,12 @@ def _check_rows(data: DataSet, path: Path) -> None:
 
 
 def _train(
-    lease: Lease, ending: Ending, loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings
+    lease: Lease,
+    ending: Ending,
+    loaded: models.LoadedBase,
+    fitted: Fitted,
+    prepared: Prepared,
+    settings: RunSettings,
 ) -> Course:
     """Train until the last step or until somebody asks to stop, reporting every step."""
 
@@ -182,8 +188,8 @@ def _train(
         return lease.stop == "keep"
 
     course = Course()
-    for report in train(loaded, prepared, settings, should_stop):
-        course.take(report, loaded.model)
+    for report in train(loaded, fitted, prepared, settings, should_stop):
+        course.take(report, fitted)
         lease.report(_metric(report), **course.progress())
     return course
 
@@ -259,7 +265,7 @@ def _list(store: Store, job: Job, trained: Trained, kept: Kept, key: str) -> Ada
         job_id=job.id,
         base_model_id=job.base_model.id,
         data_set_id=job.data_set_id,
-        method=METHOD,
+        method=titles("method")[settings.method],
         rank=settings.rank,
         alpha=settings.alpha,
         target_modules=sorted({str(layer["name"]) for layer in chosen}),

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from engine import adapter_files, models
 from engine.adapter_files import CONFIG, WEIGHTS, AdapterError
-from engine.methods.inject import adapter_tensors, inject, remove
+from engine.methods import fit
 from engine.settings import RunSettings
 from tests.tiny import make_tiny_model
 
@@ -22,18 +22,19 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> models.LoadedBase:
 
 def _write(base: models.LoadedBase, folder: Path, **settings: object) -> None:
     chosen = RunSettings.model_validate(settings)
-    inject(base.model, chosen)
-    adapter_files.write(folder, adapter_tensors(base.model), base_name="tiny", settings=chosen, model=base.model)
-    remove(base.model)
+    fitted = fit(base.model, chosen)
+    tensors = fitted.tensors()
+    fitted.remove()
+    adapter_files.write(folder, tensors, base_name="tiny", settings=chosen, model=base.model)
 
 
 def test_an_adapter_is_read_as_it_was_written(base: models.LoadedBase, tmp_path: Path) -> None:
     _write(base, tmp_path, rank=4, alpha=10)
     adapter = adapter_files.read(tmp_path)
-    assert adapter.scaling == 2.5
-    assert len(adapter.matrices) == 14
-    a, b = adapter.matrices["model.layers.1.mlp.down_proj"]
-    assert (a.shape, b.shape) == ((4, 128), (64, 4))
+    assert len(adapter.low_rank) == 14
+    update = adapter.low_rank["model.layers.1.mlp.down_proj"]
+    assert update.scaling == 2.5
+    assert (update.a.shape, update.b.shape) == ((4, 128), (64, 4))
     adapter_files.check_fits(adapter, base.model)
 
 
@@ -79,8 +80,18 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (lambda folder: (folder / WEIGHTS).unlink(), "cannot be read"),
     (lambda folder: (folder / WEIGHTS).write_bytes(b"\x80\x04K\x01."), "cannot be read"),
     (lambda folder: (folder / CONFIG).write_text("{"), "cannot be read"),
-    (_config(peft_type="IA3"), "not a LoRA adapter"),
-    (_config(use_dora=True, rank_pattern={"q": 1}), "uses use_dora, rank_pattern"),
+    (_config(peft_type="IA3"), "is of PEFT's type 'IA3'; LoRA Studio reads LORA and PROMPT_TUNING"),
+    (_config(task_type="SEQ_CLS"), "is for the task 'SEQ_CLS'"),
+    (_config(use_dora=True), "has no magnitude"),
+    (_config(lora_bias=True, trainable_token_indices=[1]), "uses lora_bias, trainable_token_indices"),
+    (_config(init_lora_weights="pissa_niter_4"), "path_initial_model_for_weight_conversion"),
+    (_config(rank_pattern={"q_proj": 4}), "has no A and B of rank 4"),
+    (_config(rank_pattern={"q_proj": "4"}), "rank_pattern .* makes no sense"),
+    (_config(alpha_pattern={"(": 4}), "pattern that cannot be used"),
+    (_config(alpha_pattern={"x" * 600: 4}), "pattern of 6"),
+    (_config(bias="some"), "has bias 'some'"),
+    (_config(modules_to_save="lm_head"), "no list of names"),
+    (_config(layers_to_transform=["1"]), "no list of numbers"),
     (_config(r=10**9), "make no sense"),
     (_config(lora_alpha="loud"), "make no sense"),
     (_config(r=8), "has no A and B of rank 8"),
@@ -120,4 +131,4 @@ def test_reading_an_adapter_imports_nothing_its_config_names(base: models.Loaded
     _config(auto_mapping={"parent_library": "antigravity", "base_model_class": "X"})(tmp_path)
     adapter = adapter_files.read(tmp_path)
     assert "antigravity" not in sys.modules
-    assert all(torch.isfinite(a).all() for a, _ in adapter.matrices.values())
+    assert all(torch.isfinite(update.a).all() for update in adapter.low_rank.values())

@@ -45,20 +45,20 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     import torch
 
     from engine import adapter_files, models
-    from engine.methods.inject import adapter_tensors, inject
+    from engine.methods import fit
     from engine.settings import RunSettings
 
     paths = []
     for seed in (1, 2):
         base = models.load(shared_tiny_model())
         settings = RunSettings(rank=4, alpha=8)
-        inject(base.model, settings)
+        fitted = fit(base.model, settings)
         generator = torch.Generator().manual_seed(seed)
         tensors = {
-            name: 0.2 * torch.randn(tensor.shape, generator=generator)
-            for name, tensor in adapter_tensors(base.model).items()
+            name: 0.2 * torch.randn(tensor.shape, generator=generator) for name, tensor in fitted.tensors().items()
         }
         folder = tmp_path_factory.mktemp(f"adapter-{seed}")
+        fitted.remove()
         adapter_files.write(folder, tensors, base_name="tiny", settings=settings, model=base.model)
         paths.append(str(folder))
     return paths

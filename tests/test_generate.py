@@ -9,7 +9,8 @@ from engine import adapter_files, models
 from engine.adapter_files import AdapterOnDisk
 from engine.data.render import prompt_ids
 from engine.generate import compare, end_tokens, sample, score
-from engine.methods.inject import adapter_tensors, inject, linear_layers, remove
+from engine.methods import fit
+from engine.methods.inject import linear_layers
 from engine.settings import RunSettings
 from engine.train import prepare, train, validation_loss
 from tests.tiny import make_tiny_model, tiny_rows
@@ -28,11 +29,13 @@ def adapters(base: models.LoadedBase, tmp_path_factory: pytest.TempPathFactory) 
     made = []
     for rank in (4, 9):
         settings = RunSettings(rank=rank, alpha=2 * rank, learning_rate=1e-2, batch_size=8, epochs=4, seed=rank)
-        for _ in train(base, prepare(base.tokenizer, tiny_rows(48), settings, 256), settings):
+        fitted = fit(base.model, settings)
+        for _ in train(base, fitted, prepare(base.tokenizer, tiny_rows(48), settings, 256), settings):
             pass
         folder = tmp_path_factory.mktemp("adapter")
-        adapter_files.write(folder, adapter_tensors(base.model), base_name="t", settings=settings, model=base.model)
-        remove(base.model)
+        tensors = fitted.tensors()
+        fitted.remove()
+        adapter_files.write(folder, tensors, base_name="t", settings=settings, model=base.model)
         made.append(adapter_files.read(folder))
     return made
 
@@ -115,8 +118,6 @@ def test_scores_are_the_validation_losses_of_each_contestant(
     untouched, one, _ = score(base, [None, *adapters], rows)
     assert untouched == pytest.approx(validation_loss(base, prepared.train, 4), rel=1e-5)
     assert one < 0.7 * untouched
-    inject(base.model, RunSettings(rank=4, alpha=8))
-    remove(base.model)
 
 
 def test_sampling_draws_each_token_as_often_as_it_is_likely() -> None:

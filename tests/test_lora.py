@@ -1,6 +1,5 @@
 """The low-rank layers against the formula, and whole models against PEFT."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,18 +7,15 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from engine import adapter_files, models
+from engine import models
+from engine.adapter_files import AdapterOnDisk
 from engine.data.render import Example
-from engine.methods.inject import (
-    adapter_parameters,
-    adapter_tensors,
-    inject,
-    inject_rows,
-    linear_layers,
-    remove,
-    targets,
-)
-from engine.methods.lora import LoRALinear, RowwiseLoRA, features
+from engine.methods import fit
+from engine.methods.attach import attached
+from engine.methods.fitted import Fitted
+from engine.methods.inject import linear_layers, targets
+from engine.methods.lora import LoRALinear, LowRank, features
+from engine.methods.rowwise import RowwiseLoRA
 from engine.settings import RunSettings
 from engine.train import summed_loss
 from tests.tiny import make_tiny_model
@@ -40,10 +36,11 @@ def _layer(kind: str) -> Any:
     return nn.Linear(6, 10) if kind == "linear" else Conv1D(10, 6)
 
 
-def _randomised(model: nn.Module, seed: int = 3) -> None:
+def _randomised(fitted: Fitted, seed: int = 3) -> Fitted:
     generator = torch.Generator().manual_seed(seed)
-    for parameter in adapter_parameters(model):
+    for parameter in fitted.trained.values():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    return fitted
 
 
 def _ids(rows: int = 3, length: int = 17) -> torch.Tensor:
@@ -53,7 +50,7 @@ def _ids(rows: int = 3, length: int = 17) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["linear", "conv1d"])
 def test_a_layer_computes_the_formula_of_the_paper(kind: str) -> None:
     plain = _layer(kind)
-    layer = LoRALinear(plain, 3, 12, 0.0, torch.Generator().manual_seed(0))
+    layer = LoRALinear(plain, 3, 12 / 3, 0.0, torch.Generator().manual_seed(0))
     layer.lora_B.data = torch.randn(10, 3)
     x = torch.randn(2, 5, 6)
     weight = plain.weight.T if kind == "conv1d" else plain.weight
@@ -62,7 +59,7 @@ def test_a_layer_computes_the_formula_of_the_paper(kind: str) -> None:
 
 
 def test_dropout_falls_on_the_input_of_the_update_only_and_only_in_training() -> None:
-    layer = LoRALinear(_layer("linear"), 3, 3, 0.5, torch.Generator().manual_seed(0))
+    layer = LoRALinear(_layer("linear"), 3, 1.0, 0.5, torch.Generator().manual_seed(0))
     x = torch.randn(2, 5, 6)
     torch.testing.assert_close(layer(x), layer.base(x))  # B is zero, whatever is dropped
     layer.lora_B.data = torch.randn(10, 3)
@@ -73,18 +70,18 @@ def test_dropout_falls_on_the_input_of_the_update_only_and_only_in_training() ->
 
 def test_step_zero_equals_the_base_bit_for_bit(base: models.LoadedBase) -> None:
     before = base.model(_ids()).logits
-    inject(base.model, RunSettings(dropout=0.1))
+    fitted = fit(base.model, RunSettings(dropout=0.1))
     assert torch.equal(base.model(_ids()).logits, before)
-    _randomised(base.model)
+    _randomised(fitted)
     assert not torch.equal(base.model(_ids()).logits, before)
-    remove(base.model)
+    fitted.remove()
     assert torch.equal(base.model(_ids()).logits, before)
 
 
 def test_only_the_adapter_is_trained(base: models.LoadedBase) -> None:
-    inject(base.model, RunSettings())
+    fitted = fit(base.model, RunSettings())
     trained = {id(p) for p in base.model.parameters() if p.requires_grad}
-    assert trained == {id(p) for p in adapter_parameters(base.model)}
+    assert trained == {id(p) for p in fitted.trained.values()}
 
 
 def test_every_linear_layer_of_the_blocks_is_a_target_and_the_head_is_not(base: models.LoadedBase) -> None:
@@ -102,9 +99,9 @@ def test_an_unknown_target_module_is_refused_with_the_names_there_are(base: mode
 def test_the_same_seed_starts_the_same_adapter(base: models.LoadedBase) -> None:
     starts = []
     for seed in (4, 4, 5):
-        inject(base.model, RunSettings(seed=seed))
-        starts.append(adapter_tensors(base.model))
-        remove(base.model)
+        fitted = fit(base.model, RunSettings(seed=seed))
+        starts.append(fitted.tensors())
+        fitted.remove()
     first, again, other = starts
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
@@ -116,8 +113,7 @@ def _as_peft(base: models.LoadedBase, settings: RunSettings) -> Any:
 
     names = sorted({path.rpartition(".")[2] for path in targets(base.model, settings.target_modules)})
     paths = list(targets(base.model, settings.target_modules))
-    inject(base.model, settings)
-    _randomised(base.model)
+    fitted = _randomised(fit(base.model, settings))
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -126,7 +122,7 @@ def _as_peft(base: models.LoadedBase, settings: RunSettings) -> Any:
         task_type="CAUSAL_LM",
     )
     other = get_peft_model(models.load(base.path, base.device).model, config)
-    told = set_peft_model_state_dict(other, adapter_tensors(base.model))
+    told = set_peft_model_state_dict(other, fitted.tensors())
     assert not told.unexpected_keys
     assert sum("lora_A" in name for name, _ in other.named_parameters()) == len(paths)
     return other
@@ -153,25 +149,6 @@ def test_logits_and_gradients_are_those_of_peft(base: models.LoadedBase, target:
         torch.testing.assert_close(gradient, theirs[name], atol=1e-5, rtol=0)
 
 
-def test_a_saved_adapter_opens_in_peft_with_the_same_logits(base: models.LoadedBase, tmp_path: Path) -> None:
-    from peft import PeftModel
-
-    settings = RunSettings(rank=4, alpha=10)
-    inject(base.model, settings)
-    _randomised(base.model)
-    tensors = adapter_tensors(base.model)
-    adapter_files.write(tmp_path, tensors, base_name="tiny", settings=settings, model=base.model)
-    ids = _ids()
-    with torch.no_grad():
-        ours = base.model(ids).logits
-        fresh = models.load(base.path, base.device).model
-        theirs = PeftModel.from_pretrained(fresh, tmp_path).eval()(ids).logits
-    assert float((ours - theirs).abs().max() / ours.abs().max()) < 1e-5
-    remove(base.model)
-    with torch.no_grad():
-        assert float((ours - base.model(ids).logits).abs().max()) > 1e-3
-
-
 def test_a_summed_loss_is_the_cross_entropy_of_the_labelled_tokens(base: models.LoadedBase) -> None:
     rows = [Example([5, 6, 7, 8, 9], [-100, -100, 7, 8, 9], 5), Example([4, 11, 12], [-100, 11, 12], 3)]
     loss = summed_loss(base, rows)
@@ -187,16 +164,16 @@ def test_each_row_of_a_batch_is_answered_by_its_own_adapter(base: models.LoadedB
     ids = _ids(1)
     for rank, seed in ((2, 1), (7, 2)):
         settings = RunSettings(rank=rank, alpha=3 * rank)
-        inject(base.model, settings)
-        _randomised(base.model, seed)
+        fitted = _randomised(fit(base.model, settings), seed)
         alone.append(base.model(ids).logits[0])
         layers = {n: m for n, m in base.model.named_modules() if isinstance(m, LoRALinear)}
-        adapters.append({n: (m.lora_A.detach(), m.lora_B.detach() * m.scaling) for n, m in layers.items()})
-        remove(base.model)
+        updates = {n: LowRank(m.lora_A.detach(), m.lora_B.detach(), m.scaling) for n, m in layers.items()}
+        adapters.append(AdapterOnDisk(base.path, "lora", updates))
+        fitted.remove()
     untouched = base.model(ids).logits[0]
 
-    inject_rows(base.model, [{}, *adapters])
-    together = base.model(ids.expand(3, -1)).logits
+    with attached(base.model, [None, *adapters]):
+        together = base.model(ids.expand(3, -1)).logits
     torch.testing.assert_close(together[0], untouched, atol=1e-5, rtol=0)
     torch.testing.assert_close(together[1], alone[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(together[2], alone[1], atol=1e-5, rtol=0)
@@ -204,7 +181,8 @@ def test_each_row_of_a_batch_is_answered_by_its_own_adapter(base: models.LoadedB
 
 
 def test_a_rowwise_layer_takes_rows_that_a_model_has_flattened() -> None:
-    layer = RowwiseLoRA(_layer("linear"), torch.randn(2, 3, 6), torch.randn(2, 10, 3))
+    updates = [LowRank(torch.randn(3, 6), torch.randn(10, 3), 0.5) for _ in range(2)]
+    layer = RowwiseLoRA(_layer("linear"), updates)
     x = torch.randn(2, 4, 6)
     torch.testing.assert_close(layer(x.reshape(8, 6)), layer(x).reshape(8, 10))
 

@@ -1,6 +1,7 @@
 """The training loop on a tiny real model: it learns, it repeats, it stops, and it does what a plain PEFT loop does."""
 
 import math
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 
 from engine import models
 from engine.data.check import DataError
-from engine.methods.inject import adapter_parameters, adapter_tensors, inject, targets
+from engine.methods import fit
+from engine.methods.inject import targets
 from engine.settings import RunSettings
 from engine.train import (
     Prepared,
@@ -38,9 +40,13 @@ def _ready(folder: Path, **values: Any) -> tuple[models.LoadedBase, Prepared, Ru
     return base, prepare(base.tokenizer, tiny_rows(48), settings, 256), settings
 
 
+def _train(base: models.LoadedBase, prepared: Prepared, settings: RunSettings) -> Iterator[StepReport]:
+    return train(base, fit(base.model, settings), prepared, settings)
+
+
 def test_the_loss_falls_and_the_figures_add_up(folder: Path) -> None:
     base, prepared, settings = _ready(folder)
-    reports = list(train(base, prepared, settings))
+    reports = list(_train(base, prepared, settings))
     first, *steps = reports
     assert (first.step, first.loss) == (0, None)
     assert [r.step for r in steps] == list(range(1, prepared.steps + 1))
@@ -54,13 +60,13 @@ def test_the_loss_falls_and_the_figures_add_up(folder: Path) -> None:
 def test_the_base_is_measured_before_anything_is_trained(folder: Path) -> None:
     base, prepared, settings = _ready(folder)
     untouched = validation_loss(base, prepared.validation, 4)
-    report = next(train(base, prepared, settings))
+    report = next(_train(base, prepared, settings))
     assert report.validation_loss == pytest.approx(untouched, abs=1e-6)
 
 
 def test_the_frozen_weights_do_not_move(folder: Path) -> None:
     base, prepared, settings = _ready(folder, epochs=1)
-    list(train(base, prepared, settings))
+    list(_train(base, prepared, settings))
     fresh = dict(models.load(folder, CPU).model.named_parameters())
     for name, parameter in base.model.named_parameters():
         if "lora_" not in name:
@@ -69,7 +75,8 @@ def test_the_frozen_weights_do_not_move(folder: Path) -> None:
 
 def _run(folder: Path, **values: Any) -> tuple[list[StepReport], dict[str, torch.Tensor]]:
     base, prepared, settings = _ready(folder, **values)
-    return list(train(base, prepared, settings)), adapter_tensors(base.model)
+    fitted = fit(base.model, settings)
+    return list(train(base, fitted, prepared, settings)), fitted.tensors()
 
 
 def test_the_same_seed_gives_the_same_run_bit_for_bit(folder: Path) -> None:
@@ -98,8 +105,7 @@ def test_the_loss_curve_is_that_of_a_plain_loop_on_peft(folder: Path) -> None:
     config = LoraConfig(r=4, lora_alpha=8, target_modules=names, task_type="CAUSAL_LM")
     other.model = get_peft_model(other.model, config)
     start = models.load(folder, CPU).model
-    inject(start, settings)
-    set_peft_model_state_dict(other.model, adapter_tensors(start))
+    set_peft_model_state_dict(other.model, fit(start, settings).tensors())
 
     trained = [p for p in other.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=2e-3, weight_decay=0)
@@ -118,19 +124,20 @@ def test_the_loss_curve_is_that_of_a_plain_loop_on_peft(folder: Path) -> None:
         optimizer.param_groups[0]["lr"] = learning_rate(step, prepared.steps, settings)
         optimizer.step()
         theirs.append(loss.item())
-    ours = [r.loss for r in train(base, prepared, settings)]
+    ours = [r.loss for r in _train(base, prepared, settings)]
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
 def test_stopping_ends_within_a_micro_batch_and_measures_a_last_time(folder: Path) -> None:
     base, prepared, settings = _ready(folder, micro_batch=2)
     asked = iter([False] * 9 + [True])  # two whole steps of four parts, then in the middle of the third
-    *_, before, last = train(base, prepared, settings, lambda: next(asked))
+    fitted = fit(base.model, settings)
+    *_, before, last = train(base, fitted, prepared, settings, lambda: next(asked))
     assert last.stopped
     assert (before.step, last.step) == (2, 2)
     assert last.loss == before.loss
     assert last.validation_loss == pytest.approx(validation_loss(base, prepared.validation, 8), rel=1e-5)
-    assert all(p.grad is None for p in adapter_parameters(base.model))
+    assert all(p.grad is None for p in fitted.trained.values())
 
 
 def test_a_time_limit_stops_the_run_and_keeps_what_was_learned(folder: Path) -> None:
@@ -146,21 +153,22 @@ def test_a_stop_may_also_raise_and_end_the_run_at_once(folder: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(train(base, prepared, settings, cancelled))
+        list(train(base, fit(base.model, settings), prepared, settings, cancelled))
 
 
 def test_a_loss_that_is_no_number_stops_before_the_optimizer_writes(folder: Path) -> None:
     base, prepared, settings = _ready(folder)
-    reports = train(base, prepared, settings)
+    fitted = fit(base.model, settings)
+    reports = train(base, fitted, prepared, settings)
     list(islice(reports, 3))
-    before = adapter_tensors(base.model)
+    before = fitted.tensors()
     with torch.no_grad():
         base.model.model.norm.weight[0] = float("nan")
     with pytest.raises(
         TrainingError, match=r"Stopped at step 3: the loss was no longer a number. Try a learning rate of 0.001"
     ):
         next(reports)
-    after = adapter_tensors(base.model)
+    after = fitted.tensors()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -1,127 +1,124 @@
-"""Finding the layers of a model that get an adapter, wrapping them, and taking the adapter's tensors out again.
+"""Finding the layers of a model that get an adapter, and changing a model in ways that can be taken back.
 
-Small free functions over any transformers model. Names are PEFT's, so that a saved adapter opens elsewhere.
-Knows nothing about files, training or data.
+Small pieces over any transformers model; the methods are built from them. Knows nothing about files, training or data.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from engine.methods.lora import LinearLike, LoRALinear, RowwiseLoRA, features
-from engine.settings import RunSettings
-
-PREFIX = "base_model.model."  # what PEFT puts before the path of every layer
+from engine.anatomy import block_number, text_part
+from engine.methods.lora import LinearLike
 
 
 def linear_layers(model: nn.Module) -> dict[str, LinearLike]:
-    """Every linear layer of the blocks by its path, in the order of the model.
+    """Every linear layer of the text model's blocks by its path, in the order of the model.
 
     A block is a member of a numbered list (`model.layers.0`, `transformer.h.0`); what stands outside of one, such as
-    the output head and projections of embeddings, is not a target.
+    the output head and projections of embeddings, is not a target, and neither is a tower that looks at pictures.
     """
+    part = text_part(model)
     return {
         path: module
         for path, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and any(part.isdigit() for part in path.split("."))
+        if isinstance(module, nn.Linear | Conv1D) and block_number(path, part) is not None
     }
 
 
-def targets(model: nn.Module, target_modules: list[str] | None) -> dict[str, LinearLike]:
+def targets(
+    model: nn.Module, target_modules: list[str] | None, blocks: Iterable[int] | None = None
+) -> dict[str, LinearLike]:
     """The layers `target_modules` names, by last name or whole path; all linear layers of the blocks for None.
 
-    Raises:
-        ValueError: if a name fits no layer; the sentence lists the names that would.
-    """
-    layers = linear_layers(model)
-    if not target_modules:
-        return layers
-    names = {path.rpartition(".")[2] for path in layers}
-    unknown = [name for name in target_modules if name not in names and name not in layers]
-    if unknown:
-        raise ValueError(
-            f"This base model has no layers called {', '.join(unknown)}. It has: {', '.join(sorted(names))}."
-        )
-    wanted = set(target_modules)
-    return {p: layer for p, layer in layers.items() if p in wanted or p.rpartition(".")[2] in wanted}
-
-
-def inject(model: nn.Module, settings: RunSettings) -> list[str]:
-    """Freeze `model`, wrap its target layers with LoRA, and return their paths.
-
-    Raises:
-        ValueError: from `targets`.
-    """
-    model.requires_grad_(False)
-    generator = torch.Generator().manual_seed(settings.seed)
-    chosen = targets(model, settings.target_modules)
-    for path, layer in chosen.items():
-        wrapped = LoRALinear(layer, settings.rank, settings.alpha, settings.dropout, generator)
-        _replace(model, path, wrapped)
-    return list(chosen)
-
-
-def remove(model: nn.Module) -> None:
-    """Put every wrapped layer back as it was. Safe to call twice."""
-    for path, layer in list(model.named_modules()):
-        if isinstance(layer, LoRALinear | RowwiseLoRA):
-            _replace(model, path, layer.base)
-
-
-def adapter_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """A and B of every wrapped layer: what the optimizer trains."""
-    return [p for _, layer in _wrapped(model) for p in (layer.lora_A, layer.lora_B)]
-
-
-def adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the adapter on the CPU, under PEFT's names."""
-    tensors = {}
-    for path, layer in _wrapped(model):
-        for name in ("lora_A", "lora_B"):
-            tensors[f"{PREFIX}{path}.{name}.weight"] = getattr(layer, name).detach().to("cpu", copy=True).contiguous()
-    return tensors
-
-
-def load_adapter_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Write `tensors` (PEFT's names) into the wrapped layers.
-
-    Raises:
-        KeyError: if a layer's tensor is missing.
-        RuntimeError: if a shape differs.
-    """
-    with torch.no_grad():
-        for path, layer in _wrapped(model):
-            layer.lora_A.copy_(tensors[f"{PREFIX}{path}.lora_A.weight"])
-            layer.lora_B.copy_(tensors[f"{PREFIX}{path}.lora_B.weight"])
-
-
-def inject_rows(model: nn.Module, contestants: list[Mapping[str, tuple[Tensor, Tensor]]]) -> None:
-    """Wrap `model` so that row n of every batch is answered by contestant n.
-
     Args:
-        contestants: for each row the adapter as {path: (A, (alpha / r) B)}; empty for the base model.
+        blocks: only layers of the blocks with these numbers; None is all blocks.
+
+    Raises:
+        ValueError: if a name fits no layer, or a number no block; the sentence lists those that would.
     """
     layers = linear_layers(model)
-    for path in {path for contestant in contestants for path in contestant}:
-        layer = layers[path]
-        inside, outside = features(layer)
-        rank = max(c[path][0].shape[0] for c in contestants if path in c)
-        downs = torch.zeros(len(contestants), rank, inside, device=layer.weight.device)
-        ups = torch.zeros(len(contestants), outside, rank, device=layer.weight.device)
-        for row, contestant in enumerate(contestants):
-            if path in contestant:
-                a, b = contestant[path]
-                downs[row, : a.shape[0]] = a
-                ups[row, :, : b.shape[1]] = b
-        _replace(model, path, RowwiseLoRA(layer, downs, ups))
+    if target_modules:
+        wanted = _known(target_modules, layers, "layers")
+        layers = {p: layer for p, layer in layers.items() if p in wanted or last_name(p) in wanted}
+    if blocks is not None:
+        numbers = {block_number(path) for path in layers}
+        unknown = sorted(set(blocks) - numbers)
+        if unknown:
+            there = ", ".join(str(number) for number in sorted(n for n in numbers if n is not None))
+            raise ValueError(f"This base model has no such layers in block {unknown[0]}. It has them in {there}.")
+        layers = {path: layer for path, layer in layers.items() if block_number(path) in set(blocks)}
+    return layers
 
 
-def _wrapped(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
-    return ((path, layer) for path, layer in model.named_modules() if isinstance(layer, LoRALinear))
+def modules_called(model: nn.Module, names: list[str]) -> dict[str, nn.Module]:
+    """The modules with parameters of their own that `names` names, by last name or whole path.
+
+    Raises:
+        ValueError: if a name fits none; the sentence lists those outside of the blocks, which are meant mostly.
+    """
+    owners = {path: module for path, module in model.named_modules() if any(True for _ in module.parameters(False))}
+    wanted = _known(names, owners, "modules", {p: m for p, m in owners.items() if block_number(p) is None})
+    return {path: module for path, module in owners.items() if path in wanted or last_name(path) in wanted}
 
 
-def _replace(model: nn.Module, path: str, layer: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, layer)
+def last_name(path: str) -> str:
+    """`q_proj` of `model.layers.0.self_attn.q_proj`."""
+    return path.rpartition(".")[2]
+
+
+def _known(
+    names: list[str], found: Mapping[str, object], what: str, shown: Mapping[str, object] | None = None
+) -> set[str]:
+    known = {last_name(path) for path in found}
+    unknown = [name for name in names if name not in known and name not in found]
+    if unknown:
+        offered = ", ".join(sorted({last_name(path) for path in (shown or found)}))
+        raise ValueError(f"This base model has no {what} called {', '.join(unknown)}. It has: {offered}.")
+    return set(names)
+
+
+class Surgery:
+    """Changes to one model, each of which can be taken back: `undo` leaves the very objects that were there before."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._back: list[Callable[[], object]] = []
+
+    def replace(self, path: str, module: nn.Module) -> None:
+        """Put `module` in the place of the one at `path`."""
+        parent, _, name = path.rpartition(".")
+        owner = self.model.get_submodule(parent)
+        before = getattr(owner, name)
+        self._back.append(lambda: setattr(owner, name, before))
+        setattr(owner, name, module)
+
+    def swap(self, path: str, parameter: nn.Parameter, everywhere: bool = True) -> None:
+        """Put `parameter` in the place of the one at `path`, and wherever else that one is used: ties stay tied.
+
+        With `everywhere` false only this one place changes, and a tie is cut.
+        """
+        before = self.model.get_parameter(path)
+        for place in places_of(self.model, before) if everywhere else [path]:
+            holder, _, name = place.rpartition(".")
+            owner = self.model.get_submodule(holder)
+            self._back.append(_setter(owner, name, before))
+            setattr(owner, name, parameter)
+
+    def then(self, back: Callable[[], object]) -> None:
+        """Note how to take back a change made elsewhere."""
+        self._back.append(back)
+
+    def undo(self) -> None:
+        """Take all changes back, the last one first. Safe to call twice."""
+        while self._back:
+            self._back.pop()()
+
+
+def places_of(model: nn.Module, parameter: nn.Parameter) -> list[str]:
+    """All paths under which a model holds a parameter; more than one where it is tied."""
+    return [path for path, held in model.named_parameters(remove_duplicate=False) if held is parameter]
+
+
+def _setter(owner: nn.Module, name: str, value: nn.Parameter) -> Callable[[], object]:
+    return lambda: setattr(owner, name, value)

@@ -1,12 +1,14 @@
 """Low-rank adaptation of one linear layer: "LoRA", Hu et al. 2021, arXiv 2106.09685, section 4.1, equation 3.
 
-    h = W0 x + (alpha / r) B A x        W0: O x I frozen,  A: r x I and B: O x r trained
+    h = W0 x + s B A x        W0: O x I frozen,  A: r x I and B: O x r trained,  s = alpha / r
 
-Two layers share that formula. `LoRALinear` carries one adapter and is what training uses. `RowwiseLoRA` carries one
-adapter for each row of the batch and is what a comparison uses: N contestants cost one pass over the frozen weights.
+With s = alpha / sqrt(r) it is rsLoRA (Kalajdzievski 2023, arXiv 2312.03732, theorem 3.2): the scale is the caller's.
+Two variants of the layer stand beside it: `dora.py` and `pissa.py`.
 
-Knows nothing about models, files or settings: which layers are wrapped is for `inject.py`.
+Knows nothing about models, files or settings: which layers are wrapped, and with which rank, is for `low_rank.py`.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +18,31 @@ from transformers.pytorch_utils import Conv1D
 LinearLike = nn.Linear  # for the type checker; Conv1D is handled wherever this name stands
 
 
+@dataclass(frozen=True)
+class LowRank:
+    """A low-rank update as numbers: A (r, I), B (O, r), the factor of B A, and DoRA's magnitude (O,) if any."""
+
+    a: Tensor
+    b: Tensor
+    scaling: float
+    magnitude: Tensor | None = None
+
+
 def features(layer: LinearLike) -> tuple[int, int]:
     """(I, O) of a linear layer. GPT-2's Conv1D keeps its weight as I x O, nn.Linear as O x I."""
     if isinstance(layer, Conv1D):
         return layer.weight.shape[0], layer.weight.shape[1]
     return layer.in_features, layer.out_features
+
+
+def weight_of(layer: LinearLike) -> Tensor:
+    """The weight of a linear layer as O x I in fp32, whatever way the layer keeps it."""
+    from engine import quantised
+
+    if quantised.is_quantised(layer):
+        return quantised.dequantised(layer)
+    weight = layer.weight.detach()
+    return (weight.T if isinstance(layer, Conv1D) else weight).float()
 
 
 class LoRALinear(nn.Module):
@@ -30,17 +52,17 @@ class LoRALinear(nn.Module):
     so that B A = 0 and step 0 equals the base model bit for bit. Both are kept in fp32 whatever the base's dtype.
 
     Args:
-        base: nn.Linear or transformers' Conv1D; its parameters are frozen here.
+        base: nn.Linear, a quantised one, or transformers' Conv1D; frozen by the caller.
         rank: r, at least 1.
-        alpha: the update is multiplied by alpha / r.
+        scaling: s, what the update is multiplied by.
         dropout: probability with which an entry of the update's input is dropped, in training only.
         generator: source of A's starting values, on the CPU; same seed, same start on every device.
     """
 
-    def __init__(self, base: LinearLike, rank: int, alpha: float, dropout: float, generator: torch.Generator) -> None:
+    def __init__(self, base: LinearLike, rank: int, scaling: float, dropout: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.base = base.requires_grad_(False)
-        self.scaling = alpha / rank
+        self.base = base
+        self.scaling = scaling
         self.dropout = dropout
         inside, outside = features(base)
         device = base.weight.device
@@ -51,28 +73,16 @@ class LoRALinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., I) to (..., O)."""
         h: Tensor = self.base(x)
-        low = F.linear(F.dropout(x.to(self.lora_A.dtype), self.dropout, self.training), self.lora_A)  # (..., r)
-        return h + (F.linear(low, self.lora_B) * self.scaling).to(h.dtype)
+        return h + self.update(self.dropped(x)).to(h.dtype)
 
+    def dropped(self, x: Tensor) -> Tensor:
+        """The update's input, in the adapter's dtype."""
+        return F.dropout(x.to(self.lora_A.dtype), self.dropout, self.training)
 
-class RowwiseLoRA(nn.Module):
-    """A frozen linear layer in which row n of the batch is answered with adapter n.
+    def update(self, x: Tensor) -> Tensor:
+        """s B A x: (..., I) to (..., O)."""
+        return F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scaling
 
-    Args:
-        base: the frozen layer.
-        downs: A of each contestant, stacked: (N, r, I). Smaller ranks are padded with zeros, which changes nothing.
-        ups: (alpha / r) B of each contestant, stacked: (N, O, r). The base model's row is zero.
-    """
-
-    def __init__(self, base: LinearLike, downs: Tensor, ups: Tensor) -> None:
-        super().__init__()
-        self.base = base
-        self.downs = downs.mT.contiguous()  # (N, I, r)
-        self.ups = ups.mT.contiguous()  # (N, r, O)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (N, T, I), or (N * T, I) where a model flattens its rows, to the same with O."""
-        h: Tensor = self.base(x)
-        rows = x.reshape(self.downs.shape[0], -1, x.shape[-1]).to(self.downs.dtype)  # (N, T, I)
-        update = torch.bmm(torch.bmm(rows, self.downs), self.ups)  # (N, T, O)
-        return h + update.reshape(h.shape).to(h.dtype)
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters of the adapter by the end of their name in PEFT's files."""
+        return {"lora_A.weight": self.lora_A, "lora_B.weight": self.lora_B}
