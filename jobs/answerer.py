@@ -55,16 +55,16 @@ class Desk:
         self.max_length = functools.lru_cache(maxsize=4)(_max_length)
         self.plan = functools.lru_cache(maxsize=256)(self._plan)
 
-    def base(self, path: Path) -> Any:
+    def base(self, path: Path, precision: str = "full") -> Any:
         """The base model at `path`, loaded once. The one before it is let go first: two may not fit."""
         from engine import models
 
-        stamp = _stamp(path / "config.json")
-        if self._base is None or (self._base[0], self._base[1]) != (path, stamp):
+        wanted = (path, _stamp(path / "config.json"), precision)
+        if self._base is None or self._base[0] != wanted:
             self._base = None
             gc.collect()
-            self._base = (path, stamp, models.load(path))
-        return self._base[2]
+            self._base = (wanted, models.load(path, precision=precision))
+        return self._base[1]
 
     def adapter(self, path: Path) -> Any:
         """The adapter in the folder `path`, read once."""
@@ -154,7 +154,7 @@ def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     from engine.data.check import read_rows
 
     desk.use_threads(payload.get("threads"))
-    base = desk.base(Path(payload["base_path"]))
+    base = desk.base(Path(payload["base_path"]), payload.get("precision", "full"))
     rows = read_rows(Path(payload["rows_path"]))
     losses = generate.score(base, desk.contestants(payload), rows, int(payload.get("length") or SCORE_LENGTH))
     yield {"losses": losses}
@@ -165,7 +165,7 @@ def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     from engine import generate
 
     desk.use_threads(payload.get("threads"))
-    base = desk.base(Path(payload["base_path"]))
+    base = desk.base(Path(payload["base_path"]), payload.get("precision", "full"))
     if should_stop():
         raise Cancelled
     snapshots = generate.compare(

@@ -13,6 +13,7 @@ from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from jobs.ask import Answerer
 from jobs.progress import job_sentence
 from studio import actions
+from studio.contestants import precision, precision_note
 from studio.edge import CommandFailed, UsageError, log_to
 from studio.terminal import follow, say
 
@@ -137,7 +138,7 @@ def answers(
         AnswererError: no answer.
     """
     answerer = Answerer(store.files.log("answerer"))
-    say("Loading the model and answering.")
+    say(f"Loading the model and answering. {precision_note(chosen)}".strip())
     try:
         return answers_of(answerer, store, chosen, prompt, system, sampling)
     finally:
@@ -154,6 +155,7 @@ def answers_of(
         "compare",
         deadline=DEADLINE,
         base_path=str(store.base_path(base)),
+        precision=precision(chosen),
         adapters=[str(store.adapter_path(a)) for a in chosen],
         messages=[*first, {"role": "user", "content": prompt}],
         threads=1 if store.jobs(kinds=["train"], states=["starting", "running", "finishing"], limit=1) else None,

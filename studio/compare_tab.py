@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -156,7 +157,7 @@ class Compare:
     def _judged(self, chosen: list[Contestant], grid: Any) -> Update:
         # Nobody is told off for having chosen nobody yet.
         wrong = contestants.problems(chosen) if chosen else []
-        result: Update = {self.problems: problem_list(wrong), self.note: self._note()}
+        result: Update = {self.problems: problem_list(wrong), self.note: self._note(chosen)}
         if not (isinstance(grid, dict) and grid.get("columns")):
             advice = contestants.advice(chosen) if self.store.base_models() else NO_BASE
             result[self.grid] = answer_grid.empty(advice, self._example(chosen))
@@ -180,7 +181,7 @@ class Compare:
             self.go: gr.Button(visible=False),
             self.halt: gr.Button(visible=True),
             self.problems: "",
-            self.note: self._note(),
+            self.note: self._note(people),
         }
         try:
             for grid in self._stream(people, prompt, sampling):
@@ -215,6 +216,7 @@ class Compare:
             "compare",
             deadline=DEADLINE,
             base_path=str(self.store.base_path(people[0].base)),
+            precision=contestants.precision(adapters),
             include_base=any(one.adapter is None for one in people),
             adapters=[str(self.store.adapter_path(adapter)) for adapter in adapters],
             messages=[{"role": "user", "content": prompt}],
@@ -235,10 +237,12 @@ class Compare:
         live = self.store.jobs(kinds=["train"], states=LIVE)
         return any(str(job.progress.get("device") or "cpu").lower().startswith("cpu") for job in live)
 
-    def _note(self) -> str:
-        if not self._cpu_is_training():
-            return ""
-        return '<p class="status">A run trains on the CPU, so answers use one thread and come slower.</p>'
+    def _note(self, chosen: list[Contestant]) -> str:
+        said = [contestants.precision_note([one.adapter for one in chosen if one.adapter is not None])]
+        if self._cpu_is_training():
+            said.append("A run trains on the CPU, so answers use one thread and come slower.")
+        words = escape(" ".join(filter(None, said)))
+        return f'<p class="status">{words}</p>' if words else ""
 
     def example(self, chosen: str) -> Update:
         """Put the example into the prompt."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from adapters_store.errors import NotFound
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel
+from engine.settings import titles
 
 MOST_ADAPTERS = 4
 OFFERED = 200  # the newest adapters
@@ -94,6 +95,29 @@ def advice(chosen: Sequence[Contestant]) -> str:
             return f"{adapter.name} has the same weights as {seen[adapter.sha256]}."
         seen[adapter.sha256] = adapter.name
     return ""
+
+
+def precision(adapters: Sequence[Adapter]) -> str:
+    """What the base is kept in while these answer: what all of them were trained on, or else full precision."""
+    trained_on = {_trained_on(adapter) for adapter in adapters}
+    return trained_on.pop() if len(trained_on) == 1 else "full"
+
+
+def precision_note(adapters: Sequence[Adapter]) -> str:
+    """What is to be said about the base's precision; nothing where it is full for all."""
+    trained_on = {adapter.name: _trained_on(adapter) for adapter in adapters}
+    called = titles("base_precision") | {"full": "the full base"}
+    if set(trained_on.values()) <= {"full"}:
+        return ""
+    if len(set(trained_on.values())) == 1:
+        whose = "the adapter was" if len(adapters) == 1 else "the adapters were"
+        return f"Base in {called[precision(adapters)]}, as {whose} trained."
+    each = ", ".join(f"{name} on {called[kept]}" for name, kept in trained_on.items())
+    return f"Base in full precision, as the adapters were trained on different ones: {each}."
+
+
+def _trained_on(adapter: Adapter) -> str:
+    return str(adapter.settings.get("base_precision", "full"))
 
 
 def _find(store: Store, value: str) -> Contestant | None:

@@ -19,7 +19,7 @@ from engine import starter
 from engine.data import check
 from jobs.ask import Answerer
 from jobs.progress import duration, job_sentence
-from studio import actions, asking, records
+from studio import actions, asking, contestants, records
 from studio.edge import CommandFailed
 from studio.terminal import plain, print_json, say, side_by_side
 
@@ -106,6 +106,7 @@ def _losses(
             "score",
             deadline=asking.DEADLINE,
             base_path=str(store.base_path(base)),
+            precision=contestants.precision([adapter]),
             adapters=[str(store.adapter_path(adapter))],
             rows_path=str(path),
         )

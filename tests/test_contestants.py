@@ -21,7 +21,7 @@ def base(store: Store, name: str) -> BaseModel:
     )
 
 
-def adapter(store: Store, of: BaseModel, name: str, sha256: str = "") -> Adapter:
+def adapter(store: Store, of: BaseModel, name: str, sha256: str = "", **settings: object) -> Adapter:
     with store.files.draft("adapters") as draft:
         (draft.path / "adapter_config.json").write_text("{}")
         folder = draft.publish()
@@ -35,7 +35,7 @@ def adapter(store: Store, of: BaseModel, name: str, sha256: str = "") -> Adapter
         rank=8,
         alpha=16,
         target_modules=["q_proj"],
-        settings={},
+        settings=settings,
         training_loss=None,
         validation_loss=None,
         base_validation_loss=None,
@@ -102,3 +102,23 @@ def test_names_are_told_apart_by_their_base_when_there_are_several(store: Store)
     assert [label for label, _ in contestants.choices(store)] == ["base", "one"]
     base(store, "gpt")
     assert [label for label, _ in contestants.choices(store)] == ["base: llama", "base: gpt", "one (llama)"]
+
+
+def test_adapters_answer_on_what_all_of_them_were_trained_on_else_on_the_full_base(store: Store) -> None:
+    llama = base(store, "llama")
+    four, also = (adapter(store, llama, name, base_precision="nf4") for name in ("four", "also"))
+    eight = adapter(store, llama, "eight", base_precision="int8")
+    full, old = adapter(store, llama, "full", base_precision="full"), adapter(store, llama, "old")
+    said = {
+        (): ("full", ""),
+        (full, old): ("full", ""),
+        (four,): ("nf4", "Base in NF4, as the adapter was trained."),
+        (four, also): ("nf4", "Base in NF4, as the adapters were trained."),
+        (four, eight, old): (
+            "full",
+            "Base in full precision, as the adapters were trained on different ones: "
+            "four on NF4, eight on int8, old on the full base.",
+        ),
+    }
+    for adapters, expected in said.items():
+        assert (contestants.precision(adapters), contestants.precision_note(adapters)) == expected
