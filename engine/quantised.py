@@ -89,7 +89,7 @@ class Int8Linear(QuantisedLinear):
 
     def __init__(self, layer: Any, compute_dtype: torch.dtype) -> None:
         super().__init__(layer, compute_dtype)
-        scale = layer.weight.SCB / LEVELS
+        scale = layer.weight.SCB * (1 / LEVELS)  # multiplied, as bitsandbytes does: the same to the bit
         self.weight = nn.Parameter(layer.weight.data, requires_grad=False)  # int8, O x I
         self.register_buffer("scale", scale)  # fp32, O
         self.scale: Tensor
