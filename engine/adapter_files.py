@@ -108,7 +108,7 @@ def _low_rank_config(
 
 
 def _prompt_config(base_name: str, settings: RunSettings, model: nn.Module) -> dict[str, Any]:
-    config: Any = model.config
+    config: Any = model.config.get_text_config()  # type: ignore[operator, union-attr]
     return {
         "peft_type": peft_files.PROMPT_TUNING,
         "task_type": "CAUSAL_LM",

@@ -13,9 +13,22 @@ from transformers.pytorch_utils import Conv1D
 
 
 def text_part(model: nn.Module) -> str:
-    """The path of the stack of blocks that reads text; empty for the whole model."""
-    decoder = getattr(model, "get_decoder", lambda: model)()
+    """The path of the text model within one that has other parts, too; empty where all of it is text."""
+    config: Any = getattr(model, "config", None)
+    if config is None or config.get_text_config() is config:
+        return ""
+    decoder = model.get_decoder()  # type: ignore[operator]
     return next((path for path, module in model.named_modules() if module is decoder), "")
+
+
+def text_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of the text model and its head by path, in the order of the model; a tied one once."""
+    part = text_part(model)
+    if not part:
+        return dict(model.named_parameters())
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    owners = [f"{path}." for path, module in model.named_modules() if path == part or module is head]
+    return {path: p for path, p in model.named_parameters() if path.startswith(tuple(owners))}
 
 
 def block_number(path: str, within: str = "") -> int | None:
@@ -30,13 +43,14 @@ def block_number(path: str, within: str = "") -> int | None:
 
 
 def modules(model: nn.Module) -> list[dict[str, Any]]:
-    """Every module that owns parameters directly, each parameter counted where it comes first.
+    """Every module that owns parameters directly, in the order of the model.
 
     Returns:
-        for each {"path", "kind", "block", "weight": shape or None, "bias": numbers, "others": {name: shape}}, and
-        "tied": the path of the module whose weight it shares, where it does.
+        for each {"path", "kind", "block", "weight": shape or None, "bias": numbers, "others": {name: shape}}; besides,
+        "tied": the path of the module before it whose weight it shares, and "aside": True where it reads no text.
     """
     part, owner = text_part(model), dict[int, str]()
+    reads = {id(parameter) for parameter in text_parameters(model).values()}
     found = []
     for path, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
@@ -44,6 +58,8 @@ def modules(model: nn.Module) -> list[dict[str, Any]]:
             record = _record(module, own) | {"path": path, "block": block_number(path, part)}
             if "weight" in own and (first := owner.setdefault(id(own["weight"]), path)) != path:
                 record["tied"] = first
+            if not any(id(parameter) in reads for parameter in own.values()):
+                record["aside"] = True
             found.append(record)
     return found
 

@@ -93,7 +93,7 @@ def _beside(facts: Facts, settings: RunSettings, adapted: Container[str]) -> dic
         path = module["path"]
         if path in whole:
             numbers[path] = _numbers(module, shared=module.get("tied") not in whole)
-        elif settings.bias == "all" or (settings.bias == "lora_only" and path in adapted):
+        elif (settings.bias == "all" and not module.get("aside")) or (settings.bias == "lora_only" and path in adapted):
             numbers[path] = _biases(module)
         else:
             numbers[path] = 0
@@ -101,11 +101,11 @@ def _beside(facts: Facts, settings: RunSettings, adapted: Container[str]) -> dic
 
 
 def _base(wanted: Callable[[Facts, Module, RunSettings], int]) -> Callable[[Facts, RunSettings], Counted]:
-    """The count of a method that trains parameters of the base: `wanted` numbers of each module."""
+    """The count of a method that trains parameters of the base: `wanted` numbers of each module that reads text."""
 
     def counted(facts: Facts, settings: RunSettings) -> Counted:
         for module in facts["modules"]:
-            numbers = wanted(facts, module, settings)
+            numbers = 0 if module.get("aside") else wanted(facts, module, settings)
             yield module["path"], numbers, numbers
 
     return counted
@@ -116,10 +116,14 @@ def _of_last_blocks(facts: Facts, module: Module, settings: RunSettings) -> int:
     return _own(module) if block is not None and block >= facts["blocks"] - settings.blocks else 0
 
 
+def bottleneck_places(facts: Facts) -> list[Layer]:
+    """The last projection to the model's width in each part of a block: a bottleneck stands after each of them."""
+    return list({_part(layer["path"]): layer for layer in facts["layers"] if layer["out"] == facts["hidden"]}.values())
+
+
 def _bottleneck(facts: Facts, settings: RunSettings) -> Counted:
-    """After the last projection to the model's width in each part of a block: down and up again, 1902.00751, 2.1."""
-    places = {_part(layer["path"]): layer for layer in facts["layers"] if layer["out"] == facts["hidden"]}
-    for layer in places.values():
+    """Down to a small width and up again, with biases (arXiv 1902.00751, 2.1)."""
+    for layer in bottleneck_places(facts):
         numbers = 2 * settings.bottleneck * layer["out"] + settings.bottleneck + layer["out"]
         yield layer["path"], numbers, numbers
 

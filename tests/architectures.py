@@ -144,7 +144,13 @@ PROMISED: dict[str, Architecture] = {
     "Gemma 3, with pictures": Architecture(
         "gemma3",
         {
-            "text_config": _grouped(head_dim=8, sliding_window=16, query_pre_attn_scalar=8, vocab_size=VOCABULARY),
+            "text_config": _grouped(
+                head_dim=8,
+                sliding_window=16,
+                query_pre_attn_scalar=8,
+                vocab_size=VOCABULARY,
+                initializer_range=0.1,
+            ),
             "vision_config": {**_PICTURES, "image_size": 8, "patch_size": 4},
             "mm_tokens_per_image": 4,
         },
@@ -186,7 +192,7 @@ PROMISED: dict[str, Architecture] = {
 # Those that are named nowhere in the studio: they work by its rules, or not at all.
 UNNAMED: dict[str, Architecture] = {
     "StableLM": Architecture("stablelm", _grouped(), "model.layers", _GATED),
-    "Cohere": Architecture("cohere", _grouped(use_qk_norm=True), "model.layers", _GATED, tied=True),
+    "Cohere": Architecture("cohere", _grouped(use_qk_norm=True, logit_scale=1.0), "model.layers", _GATED, tied=True),
     "Granite": Architecture("granite", _grouped(), "model.layers", _GATED),
     "GPTBigCode": Architecture("gpt_bigcode", _gpt(), "transformer.h", _CONV, tied=True),
     "GPT-Neo": Architecture(

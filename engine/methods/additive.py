@@ -56,7 +56,8 @@ def sublayer_outputs(model: nn.Module) -> dict[str, LinearLike]:
 
     A part is a direct child of the block that holds linear layers, or the block's own linear layers together.
     """
-    width = embedding_of(model).weight.shape[1]
+    config: Any = model.config
+    width = config.get_text_config().hidden_size  # OPT may have a narrower embedding
     found: dict[tuple[str, str], str] = {}
     layers = linear_layers(model)
     for path, layer in layers.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from engine.anatomy import text_parameters
 from engine.methods.dora import DoRALinear
 from engine.methods.fitted import Fitted, Named
 from engine.methods.inject import Surgery, modules_called, places_of, targets
@@ -72,7 +73,7 @@ def _beside(model: nn.Module, settings: RunSettings, chosen: list[str]) -> list[
             raise ValueError(f"{both[0]} cannot be trained in full and get an adapter as well. Leave it out of one.")
         paths += parameters_of(model, modules)
     if settings.bias == "all":
-        paths += [name for name, _ in model.named_parameters() if "bias" in name.rpartition(".")[2]]
+        paths += [path for path in text_parameters(model) if "bias" in path.rpartition(".")[2]]
     if settings.bias == "lora_only":
         paths += [f"{path}.bias" for path in chosen if getattr(model.get_submodule(path), "bias", None) is not None]
     return list(dict.fromkeys(paths))

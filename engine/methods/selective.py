@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from engine.anatomy import block_number
+from engine.anatomy import block_number, kind, text_parameters, text_part
 from engine.methods.fitted import Fitted
 from engine.methods.inject import Surgery
 from engine.methods.whole import train_whole
@@ -36,29 +36,24 @@ def fit_selective(model: nn.Module, settings: RunSettings) -> Fitted:
 
 def biases(model: nn.Module, settings: RunSettings) -> list[str]:
     """The paths of all biases."""
-    return [name for name, _ in model.named_parameters() if "bias" in name.rpartition(".")[2]]
+    return [path for path in text_parameters(model) if "bias" in path.rpartition(".")[2]]
 
 
 def norms(model: nn.Module, settings: RunSettings) -> list[str]:
     """The paths of the weights and biases of all norms: modules that say so in the name of their class."""
-    return [
-        f"{path}.{name}"
-        for path, module in model.named_modules()
-        if "norm" in type(module).__name__.lower()
-        for name, _ in module.named_parameters(recurse=False)
-    ]
+    return [path for path in text_parameters(model) if kind(model.get_submodule(path.rpartition(".")[0])) == "norm"]
 
 
 def last_blocks(model: nn.Module, settings: RunSettings) -> list[str]:
     """The paths of all parameters of the last `settings.blocks` blocks."""
-    numbers = sorted({n for name, _ in model.named_parameters() if (n := block_number(name)) is not None})
-    wanted = set(numbers[-settings.blocks :])
-    return [name for name, _ in model.named_parameters() if block_number(name) in wanted]
+    numbers = {path: block_number(path, text_part(model)) for path in text_parameters(model)}
+    wanted = sorted({number for number in numbers.values() if number is not None})[-settings.blocks :]
+    return [path for path, number in numbers.items() if number in wanted]
 
 
 def everything(model: nn.Module, settings: RunSettings) -> list[str]:
-    """The paths of all parameters."""
-    return [name for name, _ in model.named_parameters()]
+    """The paths of all parameters of the text model."""
+    return list(text_parameters(model))
 
 
 CHOICES: dict[str, Callable[[nn.Module, RunSettings], list[str]]] = {
