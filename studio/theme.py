@@ -13,7 +13,7 @@ import gradio as gr
 from studio.static_files import modules, static_url, text
 
 STYLES = ("theme.css", "views.css")
-SCRIPTS = ("shell.js", "lora_figure.js")
+SCRIPTS = ("stream.js", "shell.js", "lora_figure.js")
 FONT = ("Inter", "system-ui", "sans-serif")
 
 _COLOURS = {

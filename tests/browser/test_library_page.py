@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
 from tests.browser.conftest import OpenPage, Served
-from tests.workshop import add_rows
+from tests.workshop import add_rows, wait_for
 
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\">${7*7}"
 BLOCKING = ("serious", "critical")
@@ -252,3 +252,28 @@ def test_on_a_phone_the_card_lies_under_the_table(open_page: OpenPage, shelf: St
     assert card["y"] >= table["y"] + table["height"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.get_by_role("columnheader", name="MB")).to_be_hidden()
+
+
+def test_a_mark_set_while_the_last_answers_end_is_taken(open_page: OpenPage, shelf: Store) -> None:
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold_one(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page = open_page()
+    expect(page.get_by_text("counted from your data")).to_be_visible()  # the last thing a page asks by itself
+    page.get_by_role("tab", name="Library").click()
+    rows_are(page, "invoice-r64", "pirate-r16", "terse-r8")
+    page.route("**/queue/data*", hold_one)
+    page.get_by_label("Search adapters").fill("r")
+    # The server has answered the search and closed its stream of answers, and the page has not heard that yet.
+    wait_for(lambda: page.evaluate("true") and held, 30, "the answers to end")
+    with page.expect_response("**/queue/join*"):
+        page.get_by_role("checkbox", name="Compare pirate-r16").check()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    ((route, answers),) = held
+    route.fulfill(response=answers)
+    expect(page.get_by_role("button", name="Compare 1 with the base")).to_be_visible()
