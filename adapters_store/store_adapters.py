@@ -5,7 +5,7 @@ Knows nothing about tensors or what a folder holds; it keeps rows and says where
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
@@ -75,6 +75,7 @@ class AdapterFacts(TypedDict):
     seconds: float
     size_bytes: int
     sha256: str
+    parent_id: NotRequired[int | None]
 
 
 class AdapterShelf(Shelf):
@@ -205,3 +206,6 @@ def _check_references(session: Session, facts: AdapterFacts) -> None:
         found(session, DataSet, facts["data_set_id"])
     if facts["job_id"] is not None:
         found(session, Job, facts["job_id"])
+    parent = facts.get("parent_id")
+    if parent is not None:
+        found(session, Adapter, parent)

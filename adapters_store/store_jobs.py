@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from adapters_store.errors import LeaseLost, StoreError
 from adapters_store.shelf import Shelf, added, checked_name, found, mark_changed, settled, within
 from adapters_store.states import FINAL, LIVE, TRANSITIONS, allowed
-from adapters_store.tables import MEASURED, BaseModel, DataSet, Job, JobEvent, Metric, Owner
+from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner
 
 KINDS = ("train", "fetch")
 
@@ -71,12 +71,14 @@ class JobShelf(Shelf):
         *,
         base_model_id: int | None = None,
         data_set_id: int | None = None,
+        start_adapter_id: int | None = None,
         key: str | None = None,
         who: str = "person",
     ) -> Job:
         """Put a job at the end of the queue. With a `key`, asking again gives the job made the first time.
 
-        StoreError for an unknown kind or an empty name, NotFound for an unknown base model or data set.
+        `start_adapter_id` is the adapter a run starts from; None: the base model. StoreError for an unknown kind or an
+        empty name, NotFound for an unknown base model, data set or adapter.
         """
         if kind not in KINDS:
             raise StoreError(f"{kind!r} is not a kind of job: {', '.join(KINDS)}.")
@@ -87,6 +89,8 @@ class JobShelf(Shelf):
                 return before
             job.base_model_id = found(session, BaseModel, base_model_id).id if base_model_id is not None else None
             job.data_set_id = found(session, DataSet, data_set_id).id if data_set_id is not None else None
+            if start_adapter_id is not None:
+                job.start_adapter_id = found(session, Adapter, start_adapter_id).id
             added(session, job)
             self._note(session, job, None, who, "")
             return job

@@ -9,7 +9,22 @@ import json
 import math
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Dialect, Double, ForeignKey, Index, String, TypeDecorator, func, select, text
+from sqlalchemy import (
+    JSON,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    ScalarSelect,
+    String,
+    TypeDecorator,
+    column,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 TOPICS = ("jobs", "progress", "adapters", "data", "models", "settings")
@@ -85,6 +100,12 @@ class DataSet(Row):
     created_at: Mapped[float]
 
 
+def _adapter_name(id: Any) -> ScalarSelect[str]:
+    """The name of another adapter, read with the row: a joined parent would bring a parent of its own."""
+    other = table("adapter", column("id", Integer), column("name", String)).alias("other")
+    return select(other.c.name).where(other.c.id == id).correlate_except(other).scalar_subquery()
+
+
 class Adapter(Row):
     """The small trained part, in adapters/`folder`. A deleted one keeps its row, so that it can come back."""
 
@@ -115,7 +136,10 @@ class Adapter(Row):
 
     base_model: Mapped[BaseModel] = relationship(lazy="joined", innerjoin=True)
     data_set: Mapped[DataSet | None] = relationship(lazy="joined")
-    job: Mapped["Job | None"] = relationship(lazy="joined")
+    job: Mapped["Job | None"] = relationship(lazy="joined", foreign_keys=[job_id])
+    # The adapter that the run which made this one started from. Also a deleted parent keeps its row, and so its name.
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("adapter.id"))
+    parent_name: Mapped[str | None] = column_property(_adapter_name(parent_id))
 
 
 class Job(Row):
@@ -152,6 +176,9 @@ class Job(Row):
     )
     base_model: Mapped[BaseModel | None] = relationship(lazy="joined")
     data_set: Mapped[DataSet | None] = relationship(lazy="joined")
+    # None: the run starts from the base model.
+    start_adapter_id: Mapped[int | None] = mapped_column(ForeignKey("adapter.id"))
+    start_adapter_name: Mapped[str | None] = column_property(_adapter_name(start_adapter_id))
 
     @property
     def owner(self) -> Owner | None:

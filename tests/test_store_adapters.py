@@ -92,6 +92,27 @@ def test_the_same_folder_again_is_the_same_adapter(store: Store, base_id: int) -
     assert (store.adapters()[1], store.revision()) == (1, before)
 
 
+def test_a_child_knows_its_parent_by_name_also_when_that_is_renamed_or_deleted(store: Store, base_id: int) -> None:
+    parent = add(store, base_id, "pirate")
+    child = add(store, base_id, "pirate-2", parent_id=parent.id)
+    assert (child.parent_id, child.parent_name) == (parent.id, "pirate")
+    assert (parent.parent_id, parent.parent_name) == (None, None)
+    job = store.submit("train", "more", {}, base_model_id=base_id, start_adapter_id=parent.id)
+    store.rename_adapter(parent.id, "buccaneer")
+    store.delete_adapter(parent.id)
+    assert store.adapter(child.id).parent_name == "buccaneer"
+    assert store.job(job.id).start_adapter_name == "buccaneer"
+    assert [a.parent_name for a in store.adapters()[0]] == ["buccaneer"]
+
+
+def test_neither_run_nor_adapter_starts_from_an_adapter_there_never_was(store: Store, base_id: int) -> None:
+    with pytest.raises(NotFound, match="no adapter with the number 99"):
+        add(store, base_id, parent_id=99)
+    with pytest.raises(NotFound, match="no adapter with the number 99"):
+        store.submit("train", "run", {}, start_adapter_id=99)
+    assert store.jobs() == []
+
+
 def test_an_adapter_of_nothing_is_not_found(store: Store, base_id: int) -> None:
     for reference, word in (("base_model_id", "base model"), ("data_set_id", "data set"), ("job_id", "job")):
         with pytest.raises(NotFound, match=f"no {word} with the number 99"):
