@@ -26,8 +26,9 @@ from engine.methods.additive import PROMPT
 from engine.methods.inject import modules_called
 from engine.methods.lora import LowRank, features
 from engine.methods.low_rank import PREFIX
-from engine.methods.whole import is_tied
+from engine.methods.whole import is_tied, with_twins
 from engine.peft_files import ConfigError, LoraConfig
+from engine.quantised import is_conv1d
 from engine.settings import LOW_RANK, Method, RunSettings, titles
 
 CONFIG = "adapter_config.json"
@@ -96,12 +97,12 @@ def _low_rank_config(
     tensors: dict[str, Tensor], base_name: str, settings: RunSettings, model: nn.Module
 ) -> dict[str, Any]:
     paths = sorted({name.removeprefix(PREFIX).removesuffix(_A) for name in tensors if name.endswith(_A)})
-    whole = list(modules_called(model, settings.train_in_full)) if settings.train_in_full else []
+    whole = with_twins(model, modules_called(model, settings.train_in_full)) if settings.train_in_full else []
     return peft_files.written(
         settings,
         base_name,
         _target_modules(paths, model),
-        fan_in_fan_out=any(isinstance(model.get_submodule(path), Conv1D) for path in paths),
+        fan_in_fan_out=any(is_conv1d(model.get_submodule(path)) for path in paths),
         modules_to_save=whole or None,
         ensure_weight_tying=is_tied(model, whole),
     )

@@ -29,6 +29,7 @@ class RowwiseLoRA(nn.Module):
         rank = max(update.a.shape[0] for update in updates if update)
         self.downs = torch.zeros(len(updates), inside, rank, device=device)  # (N, I, r)
         self.ups = torch.zeros(len(updates), rank, outside, device=device)  # (N, r, O)
+        self.factors = torch.zeros(len(updates), 1, 1, device=device)  # s of each
         self.scales: Tensor | None = None  # (N, 1, O), where one of them is a DoRA
         if any(update is not None and update.magnitude is not None for update in updates):
             self.scales = torch.ones(len(updates), 1, outside, device=device)
@@ -39,7 +40,8 @@ class RowwiseLoRA(nn.Module):
 
     def _put(self, row: int, update: LowRank) -> None:
         self.downs[row, :, : update.a.shape[0]] = update.a.T
-        self.ups[row, : update.b.shape[1]] = update.scaling * update.b.T
+        self.ups[row, : update.b.shape[1]] = update.b.T
+        self.factors[row] = update.scaling
         if update.magnitude is not None and self.scales is not None:
             self.scales[row] = _on(update.magnitude, self.downs.device) / row_norms(self.base, update)
 
@@ -47,7 +49,7 @@ class RowwiseLoRA(nn.Module):
         """x: (N, T, I), or (N * T, I) where a model flattens its rows, to the same with O."""
         h: Tensor = self.base(x)
         rows = x.reshape(self.downs.shape[0], -1, x.shape[-1]).to(self.downs.dtype)  # (N, T, I)
-        update = torch.bmm(torch.bmm(rows, self.downs), self.ups)  # (N, T, O)
+        update = torch.bmm(torch.bmm(rows, self.downs), self.ups) * self.factors  # (N, T, O)
         if self.scales is not None:
             plain = without_bias(self.base, h).reshape(update.shape)
             update = (self.scales - 1) * plain + self.scales * update

@@ -42,3 +42,9 @@ def parameters_of(model: nn.Module, modules: Iterable[str]) -> list[str]:
 def is_tied(model: nn.Module, modules: Iterable[str]) -> bool:
     """Whether one of the modules at these paths shares a parameter with another module."""
     return any(len(places_of(model, model.get_parameter(path))) > 1 for path in parameters_of(model, modules))
+
+
+def with_twins(model: nn.Module, modules: Iterable[str]) -> list[str]:
+    """The modules at these paths and those that share a parameter with one of them."""
+    places = [place for path in parameters_of(model, modules) for place in places_of(model, model.get_parameter(path))]
+    return list(dict.fromkeys(place.rpartition(".")[0] for place in places))

@@ -1,0 +1,159 @@
+"""Merging an adapter into its base: W' = W + s B A (arXiv 2106.09685, section 4.1), for good or for a while.
+
+    LoRA    W' = W + s B A
+    DoRA    W' = m (W + s B A) / ||W + s B A||        (arXiv 2402.09353, equation 5)
+    values trained in full take the places of the base's
+
+A soft prompt and bottleneck adapters are no change of any weight and cannot be merged. Sums are taken in fp32.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
+
+from engine.adapter_files import AdapterError, AdapterOnDisk, check_fits
+from engine.methods.dora import row_norms
+from engine.methods.inject import Surgery
+from engine.methods.lora import LinearLike, LowRank, weight_of
+from engine.methods.whole import replace_whole
+from engine.models import LoadedBase
+from engine.quantised import is_quantised
+from engine.settings import titles
+
+
+def cannot_merge(method: str) -> str:
+    """Why an adapter of `method` cannot be merged, in a sentence; empty where it can."""
+    if method in ("prompt", "bottleneck"):
+        return f"The method {titles('method')[method]} adds something beside the weights, so it cannot be merged."
+    return ""
+
+
+def merged_weight(layer: LinearLike, update: LowRank) -> Tensor:
+    """W' of one layer: O x I, fp32, on the layer's device."""
+    weight = weight_of(layer)
+    on_device = LowRank(
+        update.a.to(weight.device),
+        update.b.to(weight.device),
+        update.scaling,
+        None if update.magnitude is None else update.magnitude.to(weight.device),
+    )
+    total = weight + update.scaling * (on_device.b @ on_device.a)
+    if on_device.magnitude is None:
+        return total
+    return (on_device.magnitude / row_norms(layer, on_device))[:, None] * total
+
+
+@contextmanager
+def merged(model: nn.Module, adapter: AdapterOnDisk) -> Iterator[None]:
+    """While it is open, the weights of `model` are W'; afterwards they are the very ones that were there before.
+
+    Raises:
+        AdapterError: if the adapter is for another base, or of a kind that cannot be merged.
+        ValueError: if a layer to change is quantised: its weight has no room for W' (see `save_merged`).
+    """
+    _check(model, adapter)
+    surgery = Surgery(model)
+    try:
+        for path, update in adapter.low_rank.items():
+            layer: LinearLike = model.get_submodule(path)  # type: ignore[assignment]
+            if is_quantised(layer):
+                raise ValueError(f"The layer {path} is quantised and cannot hold the merged weight.")
+            weight = _as_kept(layer, merged_weight(layer, update)).to(layer.weight.dtype)
+            # A head tied to the embedding is cut loose: the update is the head's alone.
+            surgery.swap(f"{path}.weight", nn.Parameter(weight, requires_grad=False), everywhere=False)
+        replace_whole(surgery, adapter.whole, adapter.tied)
+        yield
+    finally:
+        surgery.undo()
+
+
+def save_merged(base: LoadedBase, adapter: AdapterOnDisk, folder: Path) -> str:
+    """Write the merged model with its tokenizer as a base model folder of its own; returns its dtype in words.
+
+    A quantised base is dequantised, merged and written in bf16; another one keeps its dtype.
+
+    Raises:
+        AdapterError: if the adapter is for another base, or of a kind that cannot be merged.
+    """
+    _check(base.model, adapter)
+    quantised = base.precision != "full"
+    dtype = torch.bfloat16 if quantised else base.model.dtype
+    whole = _plain_copy(base.model, adapter, dtype)
+    whole.save_pretrained(folder)
+    base.tokenizer.save_pretrained(folder)
+    return str(dtype).removeprefix("torch.")
+
+
+def _check(model: nn.Module, adapter: AdapterOnDisk) -> None:
+    if why := cannot_merge(adapter.method):
+        raise AdapterError(why)
+    check_fits(adapter, model)
+
+
+def _plain_copy(model: Any, adapter: AdapterOnDisk, dtype: torch.dtype) -> Any:
+    """A model of the same architecture that holds W' in `dtype`, in ordinary layers."""
+    held = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
+    values: dict[str, Tensor] = {name: tensor.detach() for name, tensor in held}
+    turned = {}  # weights that are O x I here, whatever way the layer keeps its own
+    for path, module in model.named_modules():
+        if path in adapter.low_rank:
+            turned[f"{path}.weight"] = merged_weight(module, adapter.low_rank[path])
+        elif is_quantised(module):
+            turned[f"{path}.weight"] = weight_of(module)
+    twins = _twins(model)
+    for name, value in adapter.whole.items():
+        for place in twins.get(name, [name]) if adapter.tied else [name]:
+            values[place] = value
+    config = copy.deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config.tie_word_embeddings = _still_tied(model, values | turned)
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    plain.generation_config = model.generation_config
+    for name, weight in turned.items():
+        values[name] = _as_kept(plain.get_submodule(name.removesuffix(".weight")), weight)
+    return _filled(plain, values, dtype)
+
+
+def _filled(plain: Any, values: dict[str, Tensor], dtype: torch.dtype) -> Any:
+    state = {}
+    for name in plain.state_dict():
+        value = values[name]
+        state[name] = value.to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+    plain.load_state_dict(state, assign=True)
+    plain.tie_weights()
+    return plain
+
+
+def _as_kept(layer: nn.Module, weight: Tensor) -> Tensor:
+    """An O x I weight the way `layer` keeps it."""
+    return weight.T.contiguous() if isinstance(layer, Conv1D) else weight
+
+
+def _twins(model: nn.Module) -> dict[str, list[str]]:
+    places: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        places.setdefault(id(parameter), []).append(name)
+    return {name: names for names in places.values() for name in names}
+
+
+def _still_tied(model: Any, values: dict[str, Tensor]) -> bool:
+    """Whether head and embedding, tied in the base, still hold the same numbers."""
+    if not getattr(model.config, "tie_word_embeddings", False):
+        return False
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    names = {id(module): path for path, module in model.named_modules()}
+    if head is None or id(head) not in names:
+        return True
+    ours = values.get(f"{names[id(head)]}.weight"), values.get(f"{names[id(embedding)]}.weight")
+    return ours[0] is None or ours[1] is None or torch.equal(ours[0], ours[1])
