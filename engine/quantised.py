@@ -120,6 +120,12 @@ def is_quantised(layer: nn.Module) -> bool:
     return isinstance(layer, QuantisedLinear)
 
 
+def is_conv1d(layer: nn.Module) -> bool:
+    """Whether the full base keeps this layer's weight as I x O, as GPT-2 does. Quantised, it is O x I like any."""
+    kind = layer.source_cls if isinstance(layer, QuantisedLinear) else type(layer)
+    return issubclass(kind, Conv1D)
+
+
 def dequantised(layer: nn.Module) -> Tensor:
     """The weight a linear layer computes with, as O x I in fp32; of nn.Linear and Conv1D a copy of what they hold."""
     if isinstance(layer, QuantisedLinear):
@@ -155,6 +161,8 @@ def load(
         trust_remote_code=False,
     )
     _take_over(model, NF4Linear if precision == "nf4" else Int8Linear, compute_dtype)
+    if device == "cpu":
+        _let_go_of_the_file(model)
     return model
 
 
@@ -185,6 +193,13 @@ def _take_over(model: nn.Module, kind: type[QuantisedLinear], compute_dtype: tor
     for path, layer in list(model.named_modules()):
         if type(layer).__module__.startswith("bitsandbytes."):
             model.set_submodule(path, kind(layer, compute_dtype))
+
+
+def _let_go_of_the_file(model: nn.Module) -> None:
+    """Copy what was not quantised: it is a view of the mapped file, which would stay in memory as a whole with it."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.clone()
 
 
 @contextlib.contextmanager
