@@ -13,7 +13,8 @@ from typing import Any
 import gguf
 import numpy as np
 
-MAGIC = b"GGUF"
+from engine.disk import is_gguf
+
 BYTES_A_NUMBER = 4  # fp32
 SPARE_BYTES = 200_000_000  # the library needs room beside a new model
 
@@ -26,14 +27,6 @@ class GgufError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__(" ".join(problems))
         self.problems = problems
-
-
-def is_gguf(path: Path) -> bool:
-    """Whether `path` is a file that begins as GGUF files do, whatever it is called."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as handle:
-        return handle.read(len(MAGIC)) == MAGIC
 
 
 def convert(file: Path, into: Path, progress: Progress) -> None:
@@ -59,7 +52,8 @@ def check(file: Path, into: Path) -> None:
     try:
         reader = gguf.GGUFReader(file)
     except (ValueError, KeyError, IndexError, OSError) as error:
-        raise GgufError([f"{file.name} cannot be read: it is cut short or damaged. Download it again."]) from error
+        told = f"{file.name} cannot be read: it is cut short, damaged or of a newer kind. Download it again."
+        raise GgufError([told]) from error
     problems = [*_of_parts(file, reader), *_of_tokenizer(file, reader), *_of_numbers(file, reader)]
     problems += _of_architecture(file)
     problems += _of_room(reader, into)
