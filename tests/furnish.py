@@ -5,11 +5,25 @@ The adapter is a real folder in PEFT's format, small and of zeros; it fits no mo
 
 import json
 import struct
+from typing import Any
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet
 from studio import actions
 
+TRAINED: dict[str, Any] = {
+    "method": "lora",
+    "rank": 4,
+    "alpha": 8,
+    "target_modules": ["q_proj"],
+    "settings": {},
+    "training_loss": 1.0,
+    "validation_loss": 1.5,
+    "base_validation_loss": 3.0,
+    "best_step": 5,
+    "steps": 10,
+    "seconds": 12.0,
+}
 LAYERS = [
     {"path": f"model.layers.{i}.{name}", "name": name, "in": 64, "out": 64} for i in (0, 1) for name in ("q_proj", "v")
 ]
@@ -42,32 +56,20 @@ def furnish(store: Store) -> tuple[BaseModel, DataSet]:
     return base, store.data_sets()[0]
 
 
-def add_adapter(store: Store, base: BaseModel, data: DataSet, name: str = "tiny-r4") -> Adapter:
-    """One more adapter of the base model."""
+def add_adapter(
+    store: Store, base: BaseModel, data: DataSet | None = None, name: str = "tiny-r4", **facts: Any
+) -> Adapter:
+    """One more adapter of the base model; `facts` go over the usual ones."""
     with store.files.draft("adapters") as draft:
         (draft.path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4, "name": name}))
         (draft.path / "adapter_model.safetensors").write_bytes(_tensors())
         folder = draft.publish()
-    return store.add_adapter(
-        name=name,
-        folder=folder,
-        job_id=None,
-        base_model_id=base.id,
-        data_set_id=data.id,
-        method="LoRA",
-        rank=4,
-        alpha=8,
-        target_modules=["q_proj"],
-        settings={},
-        training_loss=1.0,
-        validation_loss=1.5,
-        base_validation_loss=3.0,
-        best_step=5,
-        steps=10,
-        seconds=12.0,
-        size_bytes=store.files.size("adapters", folder),
-        sha256=store.files.digest("adapters", folder),
-    )
+    own = {
+        "data_set_id": data.id if data else None,
+        "size_bytes": store.files.size("adapters", folder),
+        "sha256": store.files.digest("adapters", folder),
+    }
+    return store.add_adapter(name=name, folder=folder, job_id=None, base_model_id=base.id, **(TRAINED | own | facts))
 
 
 def _tensors() -> bytes:

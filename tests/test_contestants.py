@@ -8,6 +8,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel
 from studio import contestants
 from studio.contestants import Contestant
+from tests.furnish import add_adapter
 
 
 def base(store: Store, name: str) -> BaseModel:
@@ -21,30 +22,8 @@ def base(store: Store, name: str) -> BaseModel:
     )
 
 
-def adapter(store: Store, of: BaseModel, name: str, sha256: str = "", **settings: object) -> Adapter:
-    with store.files.draft("adapters") as draft:
-        (draft.path / "adapter_config.json").write_text("{}")
-        folder = draft.publish()
-    return store.add_adapter(
-        name=name,
-        folder=folder,
-        job_id=None,
-        base_model_id=of.id,
-        data_set_id=None,
-        method="lora",
-        rank=8,
-        alpha=16,
-        target_modules=["q_proj"],
-        settings=settings,
-        training_loss=None,
-        validation_loss=None,
-        base_validation_loss=None,
-        best_step=None,
-        steps=1,
-        seconds=1.0,
-        size_bytes=2,
-        sha256=sha256 or name,
-    )
+def adapter(store: Store, of: BaseModel, name: str, **settings: object) -> Adapter:
+    return add_adapter(store, of, name=name, settings=settings)
 
 
 def test_adapters_handed_over_come_with_their_base(store: Store) -> None:
@@ -79,7 +58,7 @@ def test_at_most_four_adapters_answer_at_once(store: Store) -> None:
 
 def test_the_same_weights_twice_are_pointed_out(store: Store) -> None:
     llama = base(store, "llama")
-    twins = [Contestant(llama, adapter(store, llama, name, sha256="abc")) for name in ("one", "two")]
+    twins = [Contestant(llama, add_adapter(store, llama, name=name, sha256="abc")) for name in ("one", "two")]
     assert contestants.advice(twins) == "two has the same weights as one."
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from adapters_store.store import Store
-from engine import models
-from tests.workshop import one_thread, shared_tiny_model
+from tests.workshop import add_base, one_thread
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,16 +19,9 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The data folder, and what the finished demo printed."""
-    root, path = tmp_path_factory.mktemp("demo") / "data", shared_tiny_model()
+    root = tmp_path_factory.mktemp("demo") / "data"
     store = Store(root)
-    store.add_base_model(
-        name="tiny",
-        source="starter",
-        path=str(path),
-        folder=None,
-        fingerprint=models.fingerprint(path),
-        facts=models.describe(path),
-    )
+    add_base(store, source="starter")
     store.close()
     command = [sys.executable, "app.py", "demo", "--json", "--max-seconds", "60", "--data-dir", str(root)]
     with one_thread():

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from adapters_store.errors import StoreBusy
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet, Job
 from tests.tiny import make_tiny_model, tiny_rows
@@ -51,14 +52,14 @@ def shared_tiny_model(kind: str = "llama") -> Path:
     return make_tiny_model(folder / kind, kind)
 
 
-def add_base(store: Store, path: Path | None = None) -> BaseModel:
-    """List the shared tiny model, or the one at `path`, in the library."""
+def add_base(store: Store, path: Path | None = None, source: str = "folder") -> BaseModel:
+    """List the shared tiny model, or the one at `path`, in the library. As "starter" none is fetched beside it."""
     from engine import models
 
     path = path or shared_tiny_model()
     facts, fingerprint = models.describe(path), models.fingerprint(path)
     return store.add_base_model(
-        name="tiny", source="folder", path=str(path), folder=None, fingerprint=fingerprint, facts=facts
+        name="tiny", source=source, path=str(path), folder=None, fingerprint=fingerprint, facts=facts
     )
 
 
@@ -85,6 +86,19 @@ def submit_run(store: Store, base: BaseModel | None = None, **settings: object) 
     base = base or add_base(store)
     values = {**QUICK, **settings}
     return store.submit("train", "tiny-run", values, base_model_id=base.id, data_set_id=add_rows(store).id)
+
+
+def busy_at_first(real: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """`real`, but the library is busy the first `times` times."""
+    left = [times]
+
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise StoreBusy("busy")
+        return real(*args, **kwargs)
+
+    return refusing
 
 
 def wait_for(look: Callable[[], T], seconds: float = 30, what: str = "") -> T:

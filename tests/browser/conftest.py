@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from adapters_store.store import Store
 from studio import launch
-from tests.workshop import shared_tiny_model, wait_for
+from tests.workshop import add_base, wait_for
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -55,21 +55,6 @@ def serve(root: Path, **environment: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
         )
-
-
-def add_tiny_starter(store: Store) -> None:
-    """Let the tiny model stand for the starter model, so that the studio does not fetch one."""
-    from engine import models
-
-    path = shared_tiny_model()
-    store.add_base_model(
-        name="tiny",
-        source="starter",
-        path=str(path),
-        folder=None,
-        fingerprint=models.fingerprint(path),
-        facts=models.describe(path),
-    )
 
 
 def served(root: Path, store: Store, **environment: str) -> Iterator[Served]:
@@ -107,7 +92,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A studio with the tiny model as its starter and the bundled samples."""
     root = tmp_path_factory.mktemp("studio") / "data"
     store = Store(root)
-    add_tiny_starter(store)
+    add_base(store, source="starter")
     yield from served(root, store)
 
 

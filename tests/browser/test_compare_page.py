@@ -18,6 +18,7 @@ from playwright.sync_api import Locator, Page, expect
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
 from tests.browser.conftest import ROOT, OpenPage, Served
+from tests.furnish import add_adapter
 from tests.workshop import QUICK, add_rows, wait_for
 
 SLOW = 90_000  # milliseconds; the answerer has to load torch
@@ -127,7 +128,7 @@ def test_the_example_fills_the_prompt(open_page: OpenPage, adapters: tuple[Adapt
 def test_adapters_of_another_base_cannot_be_mixed_in(
     open_page: OpenPage, studio: Served, adapters: tuple[Adapter, Adapter]
 ) -> None:
-    stranger = _adapter_of_another_base(studio.store, adapters[0])
+    stranger = _adapter_of_another_base(studio.store)
     page = open_page(f"tab=compare&contestants={adapters[0].id},{stranger.id}")
     expect(page.get_by_role("alert")).to_contain_text(f"{stranger.name} belongs to other")
     studio.store.delete_adapter(stranger.id)
@@ -157,27 +158,8 @@ def test_axe_finds_nothing_serious(open_page: OpenPage, adapters: tuple[Adapter,
     assert [fault for fault in found if fault["impact"] in BLOCKING] == []
 
 
-def _adapter_of_another_base(store: Store, like: Adapter) -> Adapter:
+def _adapter_of_another_base(store: Store) -> Adapter:
     other = next((base for base in store.base_models() if base.name == "other"), None) or store.add_base_model(
         name="other", source="folder", path="/models/other", folder=None, fingerprint="sha256:other", facts={}
     )
-    with store.files.draft("adapters") as draft:
-        (draft.path / "adapter_config.json").write_text("{}")
-        folder = draft.publish()
-    facts = {name: getattr(like, name) for name in ("method", "rank", "alpha", "target_modules", "settings")}
-    return store.add_adapter(
-        name="stranger",
-        folder=folder,
-        job_id=None,
-        base_model_id=other.id,
-        data_set_id=None,
-        training_loss=None,
-        validation_loss=None,
-        base_validation_loss=None,
-        best_step=None,
-        steps=1,
-        seconds=1.0,
-        size_bytes=2,
-        sha256="0" * 64,
-        **facts,
-    )
+    return add_adapter(store, other, name="stranger")

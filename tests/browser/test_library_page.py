@@ -17,6 +17,7 @@ from playwright.sync_api import APIResponse, Page, Route, expect
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
 from tests.browser.conftest import OpenPage, Served
+from tests.furnish import add_adapter
 from tests.workshop import add_rows, wait_for
 
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\">${7*7}"
@@ -26,30 +27,8 @@ expect.set_options(timeout=45_000)  # milliseconds, as for every other wait of t
 
 def shelve(store: Store, name: str, rank: int = 8, validation: float | None = 1.5) -> Adapter:
     """Put an adapter into the library."""
-    with store.files.draft("adapters") as draft:
-        (draft.path / "adapter_config.json").write_text(f'{{"r": {rank}}}')
-        (draft.path / "adapter_model.safetensors").write_bytes(name.encode())
-        folder = draft.publish()
-    return store.add_adapter(
-        name=name,
-        folder=folder,
-        job_id=None,
-        base_model_id=store.base_models()[0].id,
-        data_set_id=add_rows(store).id,
-        method="lora",
-        rank=rank,
-        alpha=2 * rank,
-        target_modules=["q_proj", "v_proj"],
-        settings={},
-        training_loss=1.4,
-        validation_loss=validation,
-        base_validation_loss=3.05,
-        best_step=80,
-        steps=90,
-        seconds=660.0,
-        size_bytes=store.files.size("adapters", folder),
-        sha256=store.files.digest("adapters", folder),
-    )
+    facts = {"rank": rank, "alpha": 2 * rank, "validation_loss": validation, "best_step": 80, "seconds": 660.0}
+    return add_adapter(store, store.base_models()[0], add_rows(store), name, **facts)
 
 
 @pytest.fixture
@@ -87,7 +66,7 @@ def test_the_newest_comes_first_and_a_row_opens_its_card(open_page: OpenPage, sh
     opened(page, "invoice-r64")
     page.get_by_role("cell", name="pirate-r16", exact=True).click()
     opened(page, "pirate-r16")
-    for fact in ("LoRA, r 16, alpha 32", "1.310 at step 80", "3.050", "11 min"):
+    for fact in ("LoRA, r 16, alpha 32", "1.310 at step 80", "3.000", "11 min"):
         expect(page.locator(".detail")).to_contain_text(fact)
     chosen = shelf.adapters(search="pirate-r16")[0][0]
     expect(page).to_have_url(re.compile(f"tab=library&adapter={chosen.id}"))
