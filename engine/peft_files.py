@@ -16,7 +16,7 @@ from typing import Any
 
 import regex
 
-from engine.settings import LARGEST_RANK, RunSettings
+from engine.settings import LARGEST_RANK, RunSettings, continued
 
 LORA, PROMPT_TUNING = "LORA", "PROMPT_TUNING"
 LONGEST_PATTERN = 500  # characters
@@ -89,21 +89,19 @@ class LoraConfig:
 def written(settings: RunSettings, base_name: str, targets: list[str], **facts: Any) -> dict[str, Any]:
     """The config of an adapter of ours, of the methods "lora" and "dora".
 
-    A run that started from PiSSA is stored with twice the rank (see methods/pissa.py); its alpha grows so that the
-    factor of B A stays.
+    A run that started from PiSSA is stored with twice the rank (see methods/pissa.py).
     """
-    grown = 2 if settings.start == "pissa" else 1
-    louder = grown**0.5 if settings.rank_stabilised else grown
+    stored = continued(settings)
     return {
         "peft_type": LORA,
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_name,
-        "r": settings.rank * grown,
-        "lora_alpha": settings.alpha * louder,
+        "r": stored.rank,
+        "lora_alpha": stored.alpha,
         "lora_dropout": settings.dropout,
         "target_modules": targets,
-        "rank_pattern": {name: rank * grown for name, rank in (settings.rank_pattern or {}).items()},
-        "alpha_pattern": {name: alpha * louder for name, alpha in (settings.alpha_pattern or {}).items()},
+        "rank_pattern": stored.rank_pattern or {},
+        "alpha_pattern": stored.alpha_pattern or {},
         "bias": settings.bias,
         "use_rslora": settings.rank_stabilised,
         "use_dora": settings.method == "dora",

@@ -252,6 +252,48 @@ class RunSettings(BaseModel):
         return self.method in IN_THE_BASE or bool(self.train_in_full) or self.bias != "none"
 
 
+# What an adapter is, as against how it was trained: a run that starts from an adapter keeps all of it. The base's
+# precision belongs to it, because the adapter has learned on those very weights.
+SHAPE = (
+    "method",
+    "base_precision",
+    "rank",
+    "alpha",
+    "target_modules",
+    "layers",
+    "rank_stabilised",
+    "start",
+    "rank_pattern",
+    "alpha_pattern",
+    "train_in_full",
+    "bias",
+    "blocks",
+    "bottleneck",
+    "prompt_tokens",
+)
+
+
+def continued(settings: RunSettings) -> RunSettings:
+    """The settings whose method takes in the adapter that a run of `settings` has stored.
+
+    They are the same but after a PiSSA start, which is stored as the LoRA of twice the rank that it equals: alpha grows
+    with the rank, so that the factor of B A stays. The result may lie beyond the bounds of a setting; `parse` tells.
+    """
+    if settings.start != "pissa":
+        return settings
+    louder = 2**0.5 if settings.rank_stabilised else 2
+    ranks, alphas = settings.rank_pattern, settings.alpha_pattern
+    return settings.model_copy(
+        update={
+            "start": "gaussian",
+            "rank": 2 * settings.rank,
+            "alpha": settings.alpha * louder,
+            "rank_pattern": ranks and {name: 2 * rank for name, rank in ranks.items()},
+            "alpha_pattern": alphas and {name: alpha * louder for name, alpha in alphas.items()},
+        }
+    )
+
+
 def defaults_for(rows: int, method: Method = "lora") -> RunSettings:
     """The settings a data set of `rows` rows starts from: a batch of 8 on small sets, 16 otherwise."""
     return RunSettings(method=method, batch_size=8 if rows < SMALL_SET else 16, learning_rate=RATES[method])
