@@ -6,17 +6,30 @@ that page and command line can say it. Sizes are for `sizing.py`.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from engine.settings import LOW_RANK, RunSettings
-from engine.sizing import Facts, Layer, Module, bottleneck_places, chosen_layers
+from engine.settings import LOW_RANK, RunSettings, titles
+from engine.sizing import Facts, Layer, Module, bottleneck_places, chosen_layers, fits_precision
 
 
 def misfits(facts: Facts, settings: RunSettings, called: str) -> list[str]:
     """All that speaks against these settings on this base, a sentence each; `called` is the base's name in them."""
+    return [*_precision(facts, settings, called), *_method(facts, settings, called)]
+
+
+def _precision(facts: Facts, settings: RunSettings, called: str) -> Iterator[str]:
+    kept = settings.base_precision
+    if not any(fits_precision(layer["in"], kept) for layer in facts["layers"]) and kept != "full":
+        name = titles("base_precision")[kept]
+        yield f"{called} has no layer that can be kept in {name}. Choose the base precision Full."
+
+
+def _method(facts: Facts, settings: RunSettings, called: str) -> Iterator[str]:
     if settings.method in LOW_RANK:
-        return list(_low_rank(facts, settings, called))
+        yield from _low_rank(facts, settings, called)
+        return
     look = _REFUSALS.get(settings.method)
     refusal = look(facts) if look else ""
-    return [f"{called} {refusal}"] if refusal else []
+    if refusal:
+        yield f"{called} {refusal}"
 
 
 def _low_rank(facts: Facts, settings: RunSettings, called: str) -> Iterator[str]:

@@ -119,6 +119,16 @@ def test_scores_are_given_for_the_base_and_each_adapter(answerer: Answerer, adap
     assert all(loss > 0 for loss in losses)
 
 
+def test_the_base_is_kept_in_the_precision_the_request_names(
+    answerer: Answerer, adapters: list[str], rows: str
+) -> None:
+    payload = {"base_path": str(shared_tiny_model()), "adapters": adapters, "rows_path": rows}
+    named = [{"precision": "nf4"}, {"precision": "full"}, {}]
+    four, full, unnamed = (answerer.request("score", **payload, **more)["losses"] for more in named)
+    assert full == unnamed
+    assert all(a != b and abs(a - b) < 1 for a, b in zip(four, full, strict=True))
+
+
 def test_a_plan_counts_steps_tokens_and_cut_rows(answerer: Answerer, rows: str) -> None:
     payload = {"base_path": str(shared_tiny_model()), "rows_path": rows}
     plan = answerer.request("plan", settings={**QUICK, "epochs": 3}, **payload)

@@ -16,6 +16,7 @@ from engine.methods import fit
 from engine.methods.attach import attached
 from engine.methods.fitted import Fitted
 from engine.methods.inject import linear_layers
+from engine.misfits import misfits
 from engine.models import Device, LoadedBase, ModelError
 from engine.settings import RunSettings
 from engine.train import StepReport, prepare, train
@@ -168,6 +169,11 @@ def test_a_base_without_any_such_layer_is_refused_in_words(tmp_path: Path) -> No
     with pytest.raises(ModelError, match=r"No layer of .* can be kept in NF4") as told:
         models.load(folder, FP32, "nf4")
     assert len(told.value.problems) == 1
+    facts = models.describe(folder)  # from which page and command line say it before the start
+    assert misfits(facts, RunSettings(base_precision="nf4"), "odd") == [
+        "odd has no layer that can be kept in NF4. Choose the base precision Full."
+    ]
+    assert misfits(facts, RunSettings(base_precision="int8"), "odd") == []
 
 
 def test_experts_that_are_one_tensor_stay_full(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from jobs import process
 from jobs.ending import Ended, Ending
 from jobs.queue import Lease, next_to_start
 from jobs.worker import do, in_words
+from studio import contestants
 from tests.workshop import ENDLESS, add_base, one_thread, shared_tiny_model, submit_run, wait_for, wait_for_state
 
 Worker = subprocess.Popen[bytes]
@@ -155,6 +156,15 @@ def test_without_validation_the_last_step_is_kept(store: Store) -> None:
     adapter = store.adapter(done.adapter_id or 0)
     assert adapter.validation_loss is None
     assert adapter.best_step == adapter.steps == done.progress["steps"]
+
+
+def test_a_run_on_a_base_in_few_bits_says_what_it_computes_in_and_why(store: Store) -> None:
+    job = submit_run(store, base_precision="nf4", epochs=1)
+    do(store, job.id, Ending())
+    done = wait_for_state(store, job.id, "completed")
+    assert "Base in NF4: its linear layers multiply in " in done.progress["device_why"]
+    adapter = store.adapter(done.adapter_id or 0)
+    assert contestants.precision([adapter]) == adapter.settings["base_precision"] == "nf4"
 
 
 def test_a_run_over_its_time_limit_stops_and_keeps_what_it_has(store: Store) -> None:
