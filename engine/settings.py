@@ -294,6 +294,49 @@ def continued(settings: RunSettings) -> RunSettings:
     )
 
 
+def at_odds_with(shape: RunSettings, values: Mapping[str, object], whose: str) -> list[str]:
+    """A sentence for each of `values` that would give a run another shape than the adapter it starts from.
+
+    Args:
+        shape: the settings of a run that starts from the adapter.
+        values: settings as they were given; those that cannot be read are left to `parse`.
+        whose: the adapter's name.
+    """
+    problems = []
+    for name in (name for name in SHAPE if name in values):
+        try:
+            given = getattr(RunSettings.model_validate({name: values[name]}), name)
+        except ValidationError:
+            continue
+        kept = getattr(shape, name)
+        if _in_order(given) != _in_order(kept):
+            title = RunSettings.model_fields[name].title
+            problems.append(
+                f"{title} is {_worded(name, given)}, but {whose} has {_worded(name, kept)}, and a run that starts from "
+                f"it keeps its shape. Leave {title} as it is."
+            )
+    return problems
+
+
+def _in_order(value: object) -> object:
+    """Lists of names mean the same in any order, and none of them the same as nothing."""
+    return sorted(value) or None if isinstance(value, list) else value or None if isinstance(value, dict) else value
+
+
+_NOTHING = {"target_modules": "every linear layer", "layers": "all blocks"}  # what an empty value of these means
+
+
+def _worded(name: str, value: object) -> str:
+    if value in (None, [], {}):
+        return _NOTHING.get(name, "none")
+    if isinstance(value, list | dict):
+        pairs = [f"{key}={number:g}" for key, number in value.items()] if isinstance(value, dict) else map(str, value)
+        return _shown(", ".join(pairs))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return _shown(titles(name).get(str(value), value) if isinstance(value, str) else value)
+
+
 def defaults_for(rows: int, method: Method = "lora") -> RunSettings:
     """The settings a data set of `rows` rows starts from: a batch of 8 on small sets, 16 otherwise."""
     return RunSettings(method=method, batch_size=8 if rows < SMALL_SET else 16, learning_rate=RATES[method])

@@ -50,7 +50,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What happened in one optimizer step. Step 0 is the untouched base model, measured only."""
+    """What happened in one optimizer step. Step 0 is the start, measured only: the base, or a stored adapter."""
 
     step: int
     steps: int

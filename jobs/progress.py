@@ -150,11 +150,13 @@ def _kept(p: Mapping[str, Any]) -> str:
     best, first, step = p.get("best_validation_loss"), p.get("first_validation_loss"), p.get("best_step")
     if best is None:
         return _joined([_loss(p), "The last step was kept."])
-    if first is not None and best >= first:
-        return (
-            f"Best validation {loss_text(best)} at step {step}, kept, but no better than the base "
-            f"({loss_text(first)}). Try a smaller learning rate or more data."
-        )
+    start = p.get("start_validation_loss")
+    for what, before in (("the base", first), ("the adapter it started from", start)):
+        if before is not None and best >= before:
+            return (
+                f"Best validation {loss_text(best)} at step {step}, kept, but no better than {what} "
+                f"({loss_text(before)}). Try a smaller learning rate or more data."
+            )
     return f"Best validation {loss_text(best)} at step {step}, kept."
 
 

@@ -19,10 +19,11 @@ from engine import adapter_files, models
 from engine.data.check import read_rows
 from engine.methods import fit
 from engine.methods.fitted import Fitted
+from engine.methods.stored import load_stored
 from engine.settings import RunSettings, parse, titles
 from engine.sizing import chosen_layers
-from engine.train import Prepared, StepReport, prepare, train
-from jobs import process
+from engine.train import Prepared, StepReport, prepare, train, validation_loss
+from jobs import process, start_adapter
 from jobs.ending import Ended, Ending
 from jobs.progress import seconds_left, smooth
 from jobs.queue import Lease, patiently
@@ -43,12 +44,17 @@ class Kept:
 
 
 class Course:
-    """What is known of a run so far: makes metrics and progress of its reports, and keeps its best step."""
+    """What is known of a run so far: makes metrics and progress of its reports, and keeps its best step.
 
-    def __init__(self) -> None:
+    Args:
+        base_validation_loss: of the base alone, where step 0 is not the base but a start of its own.
+    """
+
+    def __init__(self, base_validation_loss: float | None = None) -> None:
         self.loss: float | None = None
         self.first_loss: float | None = None
-        self.base_validation_loss: float | None = None
+        self.base_validation_loss = base_validation_loss
+        self.start_validation_loss: float | None = None
         self.best: Kept | None = None
         self.last: StepReport | None = None
         self._pace: float | None = None  # smoothed seconds a step, validation included
@@ -57,7 +63,9 @@ class Course:
         """Note a report; `fitted` holds the adapter of that step."""
         before, self.last = self.last, report
         if report.step == 0:
-            self.base_validation_loss = report.validation_loss
+            self.start_validation_loss = report.validation_loss
+            if self.base_validation_loss is None:
+                self.base_validation_loss = report.validation_loss
             return
         if report.loss is not None:
             self.loss = report.loss
@@ -90,6 +98,7 @@ class Course:
             "loss": self.loss,
             "first_loss": self.first_loss,
             "first_validation_loss": self.base_validation_loss,
+            "start_validation_loss": self.start_validation_loss,
             "best_validation_loss": best.validation_loss if best else None,
             "best_step": best.step if best else None,
             "seconds_left": seconds_left(last.step, last.steps, last.seconds, self._pace),
@@ -128,6 +137,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     """
     with ending.may_interrupt():
         base, data, settings = _inputs(store, lease)
+        start = start_adapter.checked(store, lease.job, settings)
         lease.say("Loading the base model")
         loaded = models.load(store.base_path(base), precision=settings.base_precision)
         lease.say("Reading the data")
@@ -137,8 +147,13 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     lease.report(stage="", step=0, steps=prepared.steps, device=loaded.device.name, device_why=loaded.device.why)
     lease.move("running")
     with ending.may_interrupt():
+        # Before anything is put on the base: an adapter, and a soft prompt, begin elsewhere than the base.
+        alone = start is not None or settings.method == "prompt"
+        course = Course(validation_loss(loaded, prepared.validation, settings.micro_batch) if alone else None)
         fitted = fit(loaded.model, settings)
-        course = _train(lease, ending, loaded, fitted, prepared, settings)
+        if start is not None:
+            load_stored(fitted, adapter_files.read(store.adapter_path(start)))
+        _train(lease, ending, loaded, fitted, prepared, settings, course)
         trained = Trained(settings, loaded.model, course, course.kept(fitted))
         fitted.remove()
     _finish(store, lease, trained)
@@ -180,18 +195,17 @@ def _train(
     fitted: Fitted,
     prepared: Prepared,
     settings: RunSettings,
-) -> Course:
+    course: Course,
+) -> None:
     """Train until the last step or until somebody asks to stop, reporting every step."""
 
     def should_stop() -> bool:
         ending.check()
         return lease.stop == "keep"
 
-    course = Course()
     for report in train(loaded, fitted, prepared, settings, should_stop):
         course.take(report, fitted)
         lease.report(_metric(report), **course.progress())
-    return course
 
 
 def memory_now() -> int:
@@ -265,6 +279,7 @@ def _list(store: Store, job: Job, trained: Trained, kept: Kept, key: str) -> Ada
         job_id=job.id,
         base_model_id=job.base_model.id,
         data_set_id=job.data_set_id,
+        parent_id=job.start_adapter_id,
         method=titles("method")[settings.method],
         rank=settings.rank,
         alpha=settings.alpha,
