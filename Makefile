@@ -5,7 +5,7 @@ TEST := .venv-test/bin/python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and "LoRA Studio needs Python 3.11 or newer; choose one with PYTHON=...")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test clean
+.PHONY: help run demo test methods clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## */  make \1\t/p' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: .venv-test/ready  ## linters, types and all tests, in an environment of th
 	$(TEST) -m mypy
 	$(TEST) -m pytest -m 'not browser' -n 2 --dist loadfile --no-loadscope-reorder
 	$(TEST) -m pytest -m browser
+
+methods: .venv-test/ready  ## measure every method on every architecture and write the table of docs/methods.md
+	$(TEST) -m tests.methods_table
 
 clean:  ## remove the environments and caches; data folders stay
 	rm -rf .venv .venv-test .pytest_cache .mypy_cache .ruff_cache .hypothesis
