@@ -32,6 +32,19 @@ RATES: dict[Method, float] = {  # the learning rate each method starts from; sou
     "full": 2e-5,
 }
 
+METHOD_LINES: dict[Method, str] = {  # what a method does, and where it comes from, for people who choose
+    "lora": "Trains two thin matrices, B and A, beside each layer (Hu et al. 2021, arXiv 2106.09685).",
+    "dora": "LoRA that learns how large each output's weights are apart from where they point; slower (Liu et al. "
+    "2024, arXiv 2402.09353).",
+    "bottleneck": "Puts small trained layers behind attention and feed-forward of each block (Houlsby et al. 2019, "
+    "arXiv 1902.00751).",
+    "prompt": "Trains a few tokens of its own that stand before every row (Lester et al. 2021, arXiv 2104.08691).",
+    "bitfit": "Trains the base's biases and nothing else (Ben Zaken et al. 2021, arXiv 2106.10199).",
+    "norms": "Trains the base's norms and nothing else (Zhao et al. 2023, arXiv 2312.11420).",
+    "blocks": "Trains the last blocks of the base whole (Lee et al. 2019, arXiv 1911.03090).",
+    "full": "Trains every number of the base: the yardstick. The file is as large as the base in fp32.",
+}
+
 
 class SettingsError(ValueError):
     """Values that cannot be used. `problems` names all of them, one sentence each."""
@@ -94,6 +107,7 @@ class RunSettings(BaseModel):
         "lora",
         "Method",
         "What is trained.",
+        group="adapter",
         titles={
             "lora": "LoRA",
             "dora": "DoRA",
@@ -174,15 +188,28 @@ class RunSettings(BaseModel):
         titles={"none": "None", "all": "All", "lora_only": "Of adapted layers"},
     )
     blocks: int = _setting(
-        2, "Trained blocks", "How many of the last blocks are trained.", methods=("blocks",), ge=1, le=1000
+        2,
+        "Trained blocks",
+        "How many of the last blocks are trained.",
+        group="adapter",
+        methods=("blocks",),
+        ge=1,
+        le=1000,
     )
     bottleneck: int = _setting(
-        64, "Bottleneck", "Width of the small layers that are put in.", methods=("bottleneck",), ge=1, le=4096
+        64,
+        "Bottleneck",
+        "Width of the small layers that are put in.",
+        group="adapter",
+        methods=("bottleneck",),
+        ge=1,
+        le=4096,
     )
     prompt_tokens: int = _setting(
         20,
         "Prompt length",
         "Trained tokens that stand before every row.",
+        group="adapter",
         unit="tokens",
         methods=("prompt",),
         ge=1,
@@ -356,6 +383,18 @@ def parse(values: Mapping[str, object]) -> RunSettings:
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def usable(values: Mapping[str, object]) -> RunSettings:
+    """Settings from the values that are right by themselves, all others at their defaults: to look further with."""
+    right: dict[str, object] = {}
+    for name, value in values.items():
+        try:
+            RunSettings.model_validate({name: value})
+        except ValidationError:
+            continue
+        right[name] = value
+    return RunSettings.model_validate(right)
 
 
 def applies(name: str, method: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from studio import method_words
 from studio.contestants import Contestant
 from studio.library_view import bare_hash
 
@@ -84,7 +85,8 @@ def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None) 
         what, fact = f"Base model {one.base.name}, {bare_hash(one.base.fingerprint)[:SHORT]}", ""
         whole = one.base.fingerprint
     else:
-        what, fact = f"Adapter {bare_hash(adapter.sha256)[:SHORT]}, alpha {adapter.alpha:g}", f"r {adapter.rank}"
+        what = f"Adapter {bare_hash(adapter.sha256)[:SHORT]}, {method_words.of_adapter(adapter)}"
+        fact = method_words.short(adapter)
         whole = bare_hash(adapter.sha256)
     return {
         "key": one.value,

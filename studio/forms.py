@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from engine.settings import RunSettings, bounds, group_of, titles
+from engine.settings import IN_THE_BASE, RunSettings, applies, bounds, group_of, titles
 
 # Sliders stop where people stop choosing by eye; larger values are for the command line.
-_SLIDER_TOP = {"rank": 256, "alpha": 512}
+_SLIDER_TOP = {"rank": 256, "alpha": 512, "bottleneck": 512, "prompt_tokens": 128, "blocks": 64}
 
 
 def unjudged(field: Any) -> Any:
@@ -48,9 +48,28 @@ def widget(name: str) -> Any:
     return gr.Number(default, step=_step(field.annotation, default), **common)
 
 
-def settings_of(order: Sequence[str], given: Sequence[object]) -> dict[str, object]:
-    """Widget values as settings, in the order of `order`. An empty choice, or an empty line, means: not chosen."""
+def typed(order: Sequence[str], given: Sequence[object]) -> dict[str, object]:
+    """What stands in all fields, in the order of `order`. An empty choice, or an empty line, means: not chosen."""
     return {name: None if value in ([], "") else value for name, value in zip(order, given, strict=True)}
+
+
+def settings_of(order: Sequence[str], given: Sequence[object]) -> dict[str, object]:
+    """The settings of a run from all fields: what a field of another method holds is kept there and not sent."""
+    values = typed(order, given)
+    method = str(values.get("method") or "lora")
+    return {name: value for name, value in values.items() if is_shown(name, method)}
+
+
+def visible(name: str, method: str) -> bool | Literal["hidden"]:
+    """For a widget: one that is hidden stays in the page and keeps what was typed."""
+    return is_shown(name, method) or "hidden"
+
+
+def is_shown(name: str, method: str) -> bool:
+    """Whether a setting has a place on the page: it means something to the method, and leaves a choice."""
+    if name == "base_precision" and method in IN_THE_BASE:  # what is trained has to be in full precision
+        return False
+    return applies(name, method)
 
 
 def changed(values: Mapping[str, object], defaults: Mapping[str, object]) -> list[str]:
@@ -76,6 +95,7 @@ def _common(name: str) -> dict[str, Any]:
         "interactive": True,
         "min_width": 150,
         "elem_id": f"setting-{name}",
+        "visible": visible(name, RunSettings().method),
     }
 
 

@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple, get_args
 
 from adapters_store.tables import Adapter
 from jobs.progress import duration
+from studio import method_words
 
 Sort = Literal["name", "base", "data", "method", "rank", "alpha", "validation", "size", "made"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 SHOWN = 200  # rows; more than that is searched, not scrolled
-METHODS = {"lora": "LoRA"}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -153,9 +153,9 @@ def _texts(adapter: Adapter) -> tuple[str, ...]:
         adapter.name,
         adapter.base_model.name,
         adapter.data_set.name if adapter.data_set else "",
-        METHODS.get(adapter.method, adapter.method),
-        str(adapter.rank),
-        f"{adapter.alpha:g}",
+        method_words.title(adapter.method),
+        method_words.rank(adapter),
+        method_words.alpha(adapter),
         _loss(adapter.validation_loss),
         f"{adapter.size_bytes / 1e6:,.1f}",
         time.strftime("%Y-%m-%d", time.localtime(adapter.created_at)),
@@ -169,8 +169,8 @@ def _facts(adapter: Adapter) -> list[tuple[str, str, str]]:
     facts = [
         ("Base", adapter.base_model.name, ""),
         ("Data", f"{data.name}, {data.rows:,} rows" if data else "", ""),
-        ("Method", f"{METHODS.get(adapter.method, adapter.method)}, r {adapter.rank}, alpha {adapter.alpha:g}", ""),
-        ("Target modules", ", ".join(adapter.target_modules), ""),
+        ("Method", method_words.of_adapter(adapter), ""),
+        ("Target modules", ", ".join(adapter.target_modules) if method_words.has_rank(adapter) else "", ""),
         ("Steps", f"{adapter.steps:,}", ""),
         ("Training loss", _loss(adapter.training_loss), ""),
         ("Validation loss", f"{validation}{at_step}", ""),

@@ -9,6 +9,8 @@ from typing import Any
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, Job, Metric
 from jobs.progress import job_sentence
+from jobs.sources import Found
+from studio import method_words
 
 Record = dict[str, Any]
 
@@ -64,9 +66,11 @@ def adapter_record(adapter: Adapter) -> Record:
         "data": adapter.data_set.name if adapter.data_set else None,
         "job_id": adapter.job_id,
         "method": adapter.method,
-        "rank": adapter.rank,
-        "alpha": adapter.alpha,
-        "target_modules": adapter.target_modules,
+        "described": method_words.of_adapter(adapter),
+        "rank": adapter.rank if method_words.has_rank(adapter) else None,
+        "alpha": adapter.alpha if method_words.has_rank(adapter) else None,
+        "target_modules": adapter.target_modules if method_words.has_rank(adapter) else [],
+        "settings": adapter.settings,
         "training_loss": adapter.training_loss,
         "validation_loss": adapter.validation_loss,
         "base_validation_loss": adapter.base_validation_loss,
@@ -87,8 +91,29 @@ def model_record(store: Store, base: BaseModel) -> Record:
         "name": base.name,
         "source": base.source,
         "path": str(path),
+        "hub": base.facts.get("hub"),
         "present": path.is_dir(),
         "parameters": base.facts.get("parameters"),
         "fingerprint": base.fingerprint,
         "added": when(base.created_at),
+        "remarks": remarks(base),
+    }
+
+
+def remarks(base: BaseModel) -> list[str]:
+    """In sentences, what a person should know of a base model before training it."""
+    if base.facts.get("chat_template", True):
+        return []
+    return ['It has no chat template: conversations are written as plain "User: ..." and "Assistant: ..." lines.']
+
+
+def found_record(found: Found) -> Record:
+    """A model that lies on this disk and may not be in the library."""
+    return {
+        "name": found.name,
+        "kind": found.kind,
+        "path": str(found.path),
+        "size_bytes": found.size_bytes,
+        "usable": found.usable,
+        "why_not": found.why_not,
     }

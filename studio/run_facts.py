@@ -10,6 +10,7 @@ from typing import Any
 from adapters_store.states import LIVE
 from adapters_store.tables import Job
 from jobs.progress import duration, job_sentence, loss_text
+from studio import method_words
 
 DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
 WORDS = {"stopped": "stopped, kept"}
@@ -83,14 +84,13 @@ def figures(job: Job) -> list[Facts]:
 
 
 def about(job: Job) -> str:
-    """One line: which base and data with which rank, alpha and rate."""
+    """One line: which base and data, by which method and with which rate."""
     if job.kind != "train":
         return ""
     used = job.settings
     names = [job.base_model.name if job.base_model else "", job.data_set.name if job.data_set else ""]
-    rate = _rate(used.get("learning_rate"))
-    lora = f"r {used.get('rank')}, alpha {float(used.get('alpha') or 0):g}, learning rate {rate}"
-    return " · ".join([*filter(None, names), lora])
+    how = f"{method_words.of_settings(used)}, learning rate {_rate(used.get('learning_rate'))}"
+    return " · ".join([*filter(None, names), how])
 
 
 def _row(job: Job, group: str, fact: str, time: str, at: float | None = None) -> Facts:

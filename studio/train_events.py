@@ -18,15 +18,17 @@ import gradio as gr
 from adapters_store.store import NotFound
 from adapters_store.tables import BaseModel, DataSet, Job
 from engine.data.check import DataError, read_rows
-from engine.settings import RunSettings, SettingsError, defaults_for
+from engine.settings import RunSettings, SettingsError
+from jobs import sources
 from jobs.ask import AnswererError
-from studio import actions, forms, train_facts
+from studio import actions, forms, train_facts, train_settings
 from studio.page import LIVE, Studio, problem_list, problems_of
 from studio.shell import Shell
-from studio.train_layout import ADAPTER, MORE, Layout
+from studio.train_layout import MORE, Layout
+from studio.train_settings import ORDER
 
-ORDER = (*ADAPTER, *MORE)
 SAY_COUNTING_AFTER = 0.3  # seconds; a count that comes at once shall not flicker
+MOST_FOUND = 200  # models on this disk that a list can offer
 PLAN_DEADLINE = 90.0  # seconds; the first count has to load the tokenizer
 Updates = dict[Any, Any]
 
@@ -42,38 +44,23 @@ class TrainEvents:
     # --- base and data --------------------------------------------------------------------------------------------
 
     def show(self, base_id: object, data_id: object, looked_at: object, defaults: object, *values: object) -> Updates:
-        """Everything that follows from the chosen base and data set, chosen for the person when nothing is."""
+        """Everything that follows from the chosen base, data set and method, chosen for the person when nothing is."""
         ui = self.ui
         bases, data_sets = self.store.base_models(), self.store.data_sets()
         added = self._added_base(bases, looked_at)
         base, data = added or _chosen(bases, base_id), _chosen(data_sets, data_id)
-        limits = self._limits(base, data, defaults, forms.settings_of(ORDER, values))
+        settings = train_settings.follow(ui, base, data, defaults, forms.typed(ORDER, values))
         return {
             ui.base: _choices([(b.name, b.id) for b in bases], base),
-            ui.base_help: train_facts.base_help(base),
+            ui.base_help: train_facts.base_help(base, settings[ui.settings["method"]]["value"]),
             ui.data: _choices([(train_facts.data_label(d), d.id) for d in data_sets], data),
             ui.data_help: train_facts.data_help(data),
             ui.rows: self._first_rows(data),
-            **limits,
+            **settings,
             **self.look(looked_at),
             ui.looked_at: "" if added else looked_at,
             ui.to_count: str(time.monotonic_ns()),  # any new text: it is counted when this changes
         }
-
-    def _limits(self, base: BaseModel | None, data: DataSet | None, old: object, values: dict[str, object]) -> Updates:
-        """The defaults of this base and data; a setting the person has not touched follows them."""
-        new = _defaults(base, data)
-        before = old if isinstance(old, dict) and old else RunSettings().model_dump(mode="json")
-        updates: Updates = {self.ui.defaults: new}
-        for name in MORE:
-            if values[name] == before.get(name) != new[name]:
-                updates[self.ui.settings[name]] = new[name]
-        names = list(dict.fromkeys(str(layer["name"]) for layer in _layers(base)))
-        given = values["target_modules"]
-        targets = [name for name in given if name in names] if isinstance(given, list) else []
-        updates[self.ui.settings["target_modules"]] = gr.update(choices=names, value=targets)
-        updates[self.ui.shape] = train_facts.shape_of(base, RunSettings(target_modules=targets or None))
-        return updates
 
     def _first_rows(self, data: DataSet | None) -> str:
         if data is None:
@@ -98,7 +85,7 @@ class TrainEvents:
     # --- models that are not here yet -----------------------------------------------------------------------------
 
     def look(self, looked_at: object) -> Updates:
-        """How far the starter model is, and what became of a folder that was added."""
+        """How far the starter model is, and what became of a model that was added."""
         ui, here = self.ui, actions.starter_model(self.store) is not None
         fetch = next((j for j in self.store.jobs(kinds=["fetch"]) if j.settings.get("source") == "starter"), None)
         on_its_way = fetch is not None and fetch.state not in train_facts.ENDED_WITHOUT
@@ -113,26 +100,33 @@ class TrainEvents:
         return updates
 
     def open_rescue(self) -> Updates:
-        """Show the field for the path of a model folder."""
-        return {self.ui.rescue: gr.update(visible=True)}
+        """Show the field for a model from elsewhere, and those that lie on this disk and are not in the list."""
+        listed = {str(base.path) for base in self.store.base_models()}
+        found = [model for model in sources.find() if str(model.path) not in listed]
+        choices = [(train_facts.found_label(model), str(model.path)) for model in found[:MOST_FOUND]]
+        return {
+            self.ui.rescue: gr.update(visible=True),
+            self.ui.found: gr.update(choices=choices, value=None, visible=bool(choices)),
+        }
+
+    def take_found(self, path: object) -> Updates:
+        """Put a model that was found on this disk into the field, from where it can be added."""
+        return {self.ui.path: path if isinstance(path, str) else "", self.ui.added: ""}
 
     def fetch_again(self) -> Updates:
         """Queue the fetch of the starter model once more."""
         actions.fetch_starter(self.store)
         return self.look("")
 
-    def add_folder(self, path: object) -> Updates:
-        """Queue the check of a local model folder; it appears among the base models when it is usable."""
-        text = path.strip() if isinstance(path, str) else ""
-        if not text:
-            return {self.ui.added: problem_list(["Give the path of a folder with config.json and .safetensors files."])}
-        job = actions.add_model_folder(self.store, Path(text), None)
+    def add_model(self, text: object) -> Updates:
+        """Queue what makes a folder, a GGUF file or a model on a hub a base model; it is listed when it is usable."""
+        job = actions.add_model(self.store, text if isinstance(text, str) else "")
         return {self.ui.path: "", self.ui.added: train_facts.added_line(job), self.ui.looked_at: str(job.id)}
 
     def _added_base(self, bases: list[BaseModel], looked_at: object) -> BaseModel | None:
         job = self._job(looked_at)
-        path = str(job.settings.get("path")) if job else ""
-        return next((base for base in bases if path and str(base.path) == path), None)
+        made = job.progress.get("base_model") if job else None
+        return next((base for base in bases if base.id == made), None)
 
     # --- what it will do ------------------------------------------------------------------------------------------
 
@@ -140,7 +134,12 @@ class TrainEvents:
         """How many of the settings that are folded away differ from their defaults."""
         given = forms.settings_of(ORDER, values)
         known = defaults if isinstance(defaults, dict) else {}
-        return {self.ui.more: gr.update(label=forms.more_title({name: given[name] for name in MORE}, known))}
+        more = {name: given[name] for name in MORE if name in given}
+        return {self.ui.more: gr.update(label=forms.more_title(more, known))}
+
+    def size(self, base_id: object, *values: object) -> Updates:
+        """What is drawn and counted, after a setting that changes it."""
+        return {self.ui.shape: train_settings.shape(self._base(base_id), forms.typed(ORDER, values))}
 
     def count(self, base_id: object, data_id: object, _: object, *values: object) -> Iterator[Updates]:
         """Count steps and tokens with the model's own tokenizer. Meanwhile the old figures stay, at half ink."""
@@ -253,18 +252,6 @@ def _chosen(rows: Sequence[Any], id: object) -> Any:
 
 def _choices(choices: list[tuple[str, int]], chosen: BaseModel | DataSet | None) -> dict[str, Any]:
     return gr.update(choices=choices, value=chosen.id if chosen else None)
-
-
-def _layers(base: BaseModel | None) -> list[dict[str, Any]]:
-    return list(base.facts.get("layers") or []) if base else []
-
-
-def _defaults(base: BaseModel | None, data: DataSet | None) -> dict[str, Any]:
-    defaults = defaults_for(data.rows if data else 0).model_dump(mode="json")
-    most = base.facts.get("max_length") if base else None
-    if isinstance(most, int):
-        defaults["length"] = min(defaults["length"], most)
-    return defaults
 
 
 def _head(fact: str) -> str:

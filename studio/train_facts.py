@@ -12,21 +12,25 @@ from typing import Any
 from adapters_store.tables import BaseModel, DataSet, Job
 from engine.data.check import DataError, Row, spans
 from engine.data.detect import detect
-from engine.settings import RunSettings
-from engine.sizing import chosen_layers, count
+from engine.settings import IN_THE_BASE, LOW_RANK
+from jobs.sources import Found
 from studio.page import fetch_words
+from studio.records import remarks
 
 SHOWN_ROWS = 3
 SHOWN_CHARACTERS = 400  # of one piece of a row; the line is cut by the layout long before
 
 
-def base_help(base: BaseModel | None) -> str:
-    """The line under the base model."""
+def base_help(base: BaseModel | None, method: str = "lora") -> str:
+    """The line under the base model: how large it is, and what the method does to it."""
     if base is None:
         return '<p class="help">No base model yet.</p>'
     numbers, experts = (int(base.facts.get(name) or 0) for name in ("parameters", "frozen_experts"))
-    mixture = f" {_short(experts)} of them are in experts, which get no adapter." if experts else ""
-    return f'<p class="help">{_short(numbers)} parameters, on this machine. It stays frozen.{mixture}</p>'
+    kept = "Its own files stay as they are." if method in IN_THE_BASE else "It stays frozen."
+    told = experts and method in LOW_RANK
+    mixture = f" {_short(experts)} of them are in experts, which get no adapter." if told else ""
+    remark = "".join(f" {html.escape(sentence)}" for sentence in remarks(base))
+    return f'<p class="help">{_short(numbers)} parameters, on this machine. {kept}{mixture}{remark}</p>'
 
 
 def data_label(data: DataSet) -> str:
@@ -70,32 +74,6 @@ def _piece(text: str, learned: bool) -> str:
     short = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
     safe = html.escape(" ".join(short.split()))
     return f'<span class="learned">{safe}</span>' if learned else f"<span>{safe}</span>"
-
-
-def shape_of(base: BaseModel | None, settings: RunSettings) -> dict[str, Any]:
-    """The numbers the browser needs to draw the adapter and count it without asking: all of them are linear in r."""
-    if base is None or not (layers := chosen_layers(base.facts, settings)):
-        return {}
-    first = next((layer for layer in layers if _is_attention(layer)), layers[0])
-    one, two = (count(base.facts, settings.model_copy(update={"rank": rank})) for rank in (1, 2))
-    return {
-        "layer": f"Layer {_layer_number(str(first['path']))}, {first['name']}",
-        "O": first["out"],
-        "I": first["in"],
-        "perRank": two.trained - one.trained,
-        "fixed": 2 * one.trained - two.trained,
-        "bytesPerRank": two.tensor_bytes - one.tensor_bytes,
-        "bytesFixed": 2 * one.tensor_bytes - two.tensor_bytes,
-        "parameters": int(base.facts.get("parameters") or 0),
-    }
-
-
-def _is_attention(layer: Mapping[str, Any]) -> bool:
-    return "attn" in str(layer["path"]) or "attention" in str(layer["path"])
-
-
-def _layer_number(path: str) -> str:
-    return next((part for part in path.split(".") if part.isdigit()), "0")
 
 
 def figures(plan: Mapping[str, Any] | None) -> str:
@@ -167,22 +145,36 @@ def arrival(job: Job | None) -> str:
     if job.state in ENDED_WITHOUT:
         why = job.why or "The starter model could not be fetched."
         return f'<p class="problems" role="alert">{html.escape(why)}</p>'
-    words, share = fetch_words(job.progress)
+    return _on_its_way(job, "Starter model")
+
+
+def _on_its_way(job: Job, called: str) -> str:
+    words, share = fetch_words(job)
     return (
-        f'<div id="fetch-line"><p class="sentence words">{html.escape(words)}</p>'
-        f'<div class="progress" role="progressbar" aria-label="Starter model" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{share}"><span style="width:{share}%"></span></div></div>'
+        f'<div class="fetch-line" data-job="{job.id:d}"><p class="sentence words">{html.escape(words)}</p>'
+        f'<div class="progress" role="progressbar" aria-label="{html.escape(called)}" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div></div>'
     )
 
 
 def added_line(job: Job | None) -> str:
-    """What became of a model folder that was added by its path."""
+    """What became of a model that was added: from a folder, a GGUF file or a hub."""
     if job is None:
         return ""
     if job.state in ENDED_WITHOUT:
         return f'<p class="problems" role="alert">{html.escape(job.why or job.name + " could not be added.")}</p>'
-    words = f"{job.name} is here." if job.state == "completed" else f"Looking at {job.settings.get('path')}."
-    return f'<p class="status" role="status">{html.escape(words)}</p>'
+    if job.state == "completed":
+        return f'<p class="status" role="status">{html.escape(job.name)} is here.</p>'
+    if job.settings.get("source") == "folder":
+        return f'<p class="status" role="status">Looking at {html.escape(str(job.settings.get("path")))}.</p>'
+    return _on_its_way(job, job.name)
+
+
+def found_label(found: Found) -> str:
+    """A model that lies on this disk, as it is called in a list: name, kind, size, and why it cannot serve."""
+    size = f"{found.size_bytes / 1e9:.1f} GB" if found.size_bytes >= 10**8 else f"{found.size_bytes / 1e6:.1f} MB"
+    kind = "GGUF, " if found.kind == "gguf" else ""
+    return f"{found.name} ({kind}{size})" + (f". {found.why_not}" if found.why_not else "")
 
 
 def _short(number: int) -> str:

@@ -41,7 +41,7 @@ class Layout:
                 with gr.Column(min_width=220, elem_classes="tight"):
                     self.base = forms.unjudged(gr.Dropdown([], label="Base model", interactive=True, elem_id="base"))
                     self.base_help = html(train_facts.base_help(None))
-                    self.other = gr.Button("Add a model folder", size="sm", elem_classes="link", elem_id="other-model")
+                    self.other = gr.Button("Add a model", size="sm", elem_classes="link", elem_id="other-model")
                 with gr.Column(min_width=220, elem_classes="tight"):
                     self.data = forms.unjudged(gr.Dropdown([], label="Data set", interactive=True, elem_id="data"))
                     self.data_help = html(train_facts.data_help(None))
@@ -54,25 +54,32 @@ class Layout:
         with gr.Column(visible=False, elem_classes="rescue") as self.rescue:
             with gr.Row(elem_classes="line"):
                 self.path = gr.Textbox(
-                    label="Model folder",
+                    label="Model folder, hub id or GGUF file",
                     show_label=False,
                     container=False,
                     max_lines=1,
-                    placeholder="/path/to/a/model/folder with config.json and .safetensors",
+                    placeholder="A model folder, organisation/name on the hub, or a GGUF file",
                     elem_id="model-path",
                 )
                 self.add = gr.Button("Add", size="sm", elem_id="add-model")
+            self.found = forms.unjudged(
+                gr.Dropdown([], label="Models on this disk", visible=False, interactive=True, elem_id="models-found")
+            )
             self.added = html(elem_id="model-added")
 
     def _adapter(self) -> None:
-        with gr.Column(elem_classes="card"):
+        with gr.Column(elem_classes="card", elem_id="adapter"):
             head = _drawn("loraHead")
             with gr.Row():
                 with gr.Column(min_width=240):
-                    self.settings = {"rank": forms.widget("rank")}
-                    with gr.Row(elem_classes="presets"):
+                    with gr.Column(elem_classes="tight"):
+                        self.settings = {"method": forms.widget("method")}
+                        self.not_offered = html(elem_id="not-offered")
+                    self.settings["rank"] = forms.widget("rank")
+                    with gr.Row(elem_classes="presets") as self.presets_row:
                         self.presets = [gr.Button(str(rank), size="sm", min_width=20) for rank in PRESETS]
-                    self.settings["alpha"] = forms.widget("alpha")
+                    for name in ADAPTER[2:]:
+                        self.settings[name] = forms.widget(name)
                 with gr.Column(min_width=240):
                     figure = _drawn("loraFigure")
         self.drawings = [figure, head]

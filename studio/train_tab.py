@@ -15,7 +15,10 @@ from studio.shell import Shell
 from studio.train_events import TrainEvents
 from studio.train_layout import MORE, PRESETS, Layout
 
-_LIVE_NUMBERS = "(rank, alpha, shape) => window.loraLive(rank, alpha, shape)"
+# What the browser counts with alone, while it is moved; every other setting that changes the count asks the server.
+_MOVED = ("rank", "alpha", "bottleneck", "prompt_tokens")
+_LIVE_NUMBERS = f"({', '.join(_MOVED)}, shape) => window.loraLive({{{', '.join(_MOVED)}}}, shape)"
+_COUNTED = ("layers", "rank_stabilised", "start", "rank_pattern", "alpha_pattern", "train_in_full", "bias", "blocks")
 _TICKET = "(...values) => window.studioTicket(values)"
 # The pulse looks at once; problems come into sight, which may be far from the button, once they are drawn.
 _STARTED = """() => { window.dispatchEvent(new Event('studio:ask'));
@@ -55,7 +58,7 @@ class _Wires:
             ui.looked_at,
             ui.to_count,
         ]
-        shown += [*self._arrival, *(ui.settings[name] for name in MORE)]
+        shown += [*self._arrival, *ui.values(), ui.presets_row, ui.not_offered]
         dropped = self._on(ui.drop.upload, on.take_file, [ui.drop], [ui.data, ui.drop], ui.drop_problems)
         for way in (
             shell.page.load,
@@ -63,29 +66,34 @@ class _Wires:
             shell.pulse.data_changed,
             ui.base.input,
             ui.data.input,
+            ui.settings["method"].input,
             ui.settings["target_modules"].input,
             dropped.then,
         ):
             self._on(way, on.show, asked, shown, ui.problems)
 
     def models(self, shell: Shell) -> None:
-        """The way of the starter model, and models from a folder."""
+        """The way of the starter model, and models from elsewhere."""
         ui, on = self.ui, self.events
         self._on(shell.pulse.jobs_changed, on.look, [ui.looked_at], self._arrival, ui.added)
-        self._on(ui.other.click, on.open_rescue, [], [ui.rescue], ui.added)
+        self._on(ui.other.click, on.open_rescue, [], [ui.rescue, ui.found], ui.added)
+        self._on(ui.found.input, on.take_found, [ui.found], [ui.path], ui.added)
         self._on(ui.retry.click, on.fetch_again, [], self._arrival, ui.added)
         for way in (ui.add.click, ui.path.submit):
-            self._on(way, on.add_folder, [ui.path], [ui.path, ui.looked_at], ui.added)
+            self._on(way, on.add_model, [ui.path], [ui.path, ui.looked_at], ui.added)
 
     def numbers(self) -> None:
-        """Rank and alpha move the drawings in the browser alone; the other settings change the count."""
+        """What moves the drawings in the browser alone, and what changes the count."""
         ui = self.ui
-        rank, alpha = ui.settings["rank"], ui.settings["alpha"]
-        for part in (rank, alpha, ui.shape):
-            part.change(None, [rank, alpha, ui.shape], ui.drawings, js=_LIVE_NUMBERS, show_progress="hidden")
+        moved: list[Any] = [*(ui.settings[name] for name in _MOVED), ui.shape]
+        for part in moved:
+            part.change(None, moved, ui.drawings, js=_LIVE_NUMBERS, show_progress="hidden")
+        pair = [ui.settings["rank"], ui.settings["alpha"]]
         for button, size in zip(ui.presets, PRESETS, strict=True):
-            button.click(None, None, [rank, alpha], js=f"() => [{size}, {2 * size}]", show_progress="hidden")
-        others = [ui.settings[name] for name in MORE if name != "target_modules"]
+            button.click(None, None, pair, js=f"() => [{size}, {2 * size}]", show_progress="hidden")
+        counted = _any_of([ui.settings[name].input for name in _COUNTED])
+        self._on(counted, self.events.size, [ui.base, *ui.values()], [ui.shape], ui.problems)
+        others = [ui.settings[name] for name in (*MORE, "prompt_tokens") if name != "target_modules"]
         typed = [field for field in others if isinstance(field, gr.Number | gr.Textbox)]
         # One event for all of them: a slow count of old values must not come after a quick one of new values.
         changed = _any_of([ui.to_count.change, *(field.input for field in others)])

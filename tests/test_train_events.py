@@ -14,11 +14,12 @@ from adapters_store.store import Store
 from engine.settings import RunSettings
 from engine.sizing import count
 from jobs.ask import Answerer, AnswererError
-from studio import actions, train_facts
+from studio import actions, train_facts, train_methods
 from studio.page import Studio
 from studio.shell import Shell, hidden, html
-from studio.train_events import ORDER, TrainEvents
+from studio.train_events import TrainEvents
 from studio.train_layout import Layout
+from studio.train_settings import ORDER
 from tests.pages import in_a_loop
 
 LAYERS = [
@@ -33,6 +34,9 @@ FACTS = {
         {"path": layer["path"], "kind": "linear", "block": i // 2, "weight": [32, 64], "bias": 0}
         for i, layer in enumerate(LAYERS)
     ],
+    "blocks": 2,
+    "hidden": 64,
+    "embedding_width": 64,
     "max_length": 256,
     "vocabulary": 384,
 }
@@ -153,18 +157,18 @@ def test_the_length_follows_the_base_until_it_is_typed(store: Store, data_dir: P
     length = events.ui.settings["length"]
     untouched = events.show(base_id, data_id, "", {}, *with_value("length", 1024))
     typed = events.show(base_id, data_id, "", {}, *with_value("length", 100))
-    assert untouched[length] == 256
-    assert length not in typed
+    assert untouched[length]["value"] == 256
+    assert "value" not in typed[length]
 
 
 def test_the_drawing_gets_numbers_that_the_sizing_agrees_with(store: Store, data_dir: Path, base_path: Path) -> None:
     add(store, base_path)
     for targets in (None, ["q_proj"]):
         settings = RunSettings(target_modules=targets, rank=16)
-        counted, shape = count(FACTS, settings), train_facts.shape_of(store.base_models()[0], settings)
+        counted, shape = count(FACTS, settings), train_methods.shape_of(store.base_models()[0], settings)
         assert shape["layer"] == "Layer 0, q_proj"
-        assert shape["fixed"] + 16 * shape["perRank"] == counted.trained
-        assert shape["bytesFixed"] + 16 * shape["bytesPerRank"] == counted.tensor_bytes
+        assert shape["fixed"] + 16 * shape["per"] == counted.trained
+        assert shape["bytesFixed"] + 16 * shape["bytesPer"] == counted.tensor_bytes
 
 
 def test_the_experts_of_a_mixture_are_said_to_stay_as_they_are(store: Store, base_path: Path) -> None:
@@ -266,8 +270,51 @@ def test_a_failed_fetch_offers_to_retry_and_a_folder(store: Store, data_dir: Pat
 def test_a_folder_that_is_no_model_is_refused_in_words(store: Store, data_dir: Path, tmp_path: Path) -> None:
     events = make(store, data_dir)
     with pytest.raises(actions.ActionError, match="not a model folder"):
-        events.add_folder(str(tmp_path))
-    assert "Give the path" in shown(events, events.add_folder("  "), "added")
+        events.add_model(str(tmp_path))
+    with pytest.raises(actions.ActionError, match="Give a folder"):
+        events.add_model("  ")
+
+
+def test_a_model_on_this_disk_is_offered_put_into_the_field_and_added(
+    store: Store, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = tmp_path / "models--org--near" / "snapshots" / "0123456789"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text('{"model_type": "llama"}')
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    events = make(store, data_dir)
+    opened = events.open_rescue()[events.ui.found]
+    assert opened["visible"] is True
+    ((label, path),) = opened["choices"]
+    assert label == "org/near (0.0 MB). It has no .safetensors file."
+    assert events.take_found(path)[events.ui.path] == str(snapshot)
+    looked_at = shown(events, events.add_model(path), "looked_at")
+    assert store.job(int(looked_at)).settings["path"] == str(snapshot)
+
+
+def test_a_model_on_its_way_from_a_hub_is_shown_with_its_bytes_and_chosen_when_it_is_here(
+    store: Store, data_dir: Path, base_path: Path
+) -> None:
+    from jobs.process import identify
+
+    base_id, data_id = add(store, base_path)
+    events = make(store, data_dir)
+    updates = events.add_model("org/far@v1")
+    job = store.claim(int(shown(events, updates, "looked_at")), identify())
+    assert job is not None
+    assert job.settings == {"source": "hub", "id": "org/far", "revision": "v1", "name": "far"}
+    store.move(job.id, "running", who="test", token=job.token)
+    store.report(job.id, job.token, progress={"stage": "Downloading", "done_bytes": 41e6, "total_bytes": 92e6})
+    line = shown(events, events.look(str(job.id)), "added")
+    assert f'data-job="{job.id}"' in line
+    assert "far is on its way: 41 of 92 MB." in line
+    store.report(job.id, job.token, progress={"base_model": base_id})
+    store.move(job.id, "finishing", who="test", token=job.token)
+    store.move(job.id, "completed", who="test", token=job.token)
+    updates = events.show(None, data_id, str(job.id), {}, *defaults())
+    assert shown(events, updates, "base") == base_id
+    assert shown(events, updates, "added") == '<p class="status" role="status">far is here.</p>'
 
 
 def test_texts_of_people_are_escaped_everywhere() -> None:
