@@ -18,7 +18,7 @@ from engine import starter
 from engine.data import check
 from engine.settings import RunSettings, SettingsError, defaults_for, parse
 from engine.sizing import count
-from jobs import runner
+from jobs import runner, sources
 from studio.words import clean_name, file_name, free_name
 
 MOST_WAITING = 100  # jobs; a script gone wild must not fill the queue
@@ -85,16 +85,25 @@ def starter_model(store: Store) -> BaseModel | None:
     return next((model for model in models if store.base_path(model).is_dir()), None)
 
 
-def add_model_folder(store: Store, path: Path, name: str | None) -> Job:
-    """Queue the check of a local model folder; when it is usable it becomes a base model."""
-    folder = Path(path).expanduser().absolute()
-    if not (folder / "config.json").is_file():
-        raise ActionError(
-            f"{folder} is not a model folder: it has no config.json. "
-            "Give the folder that holds config.json, the tokenizer and the .safetensors files."
-        )
-    wanted = clean_name(name or folder.name, "model")
-    return _queue(store, "fetch", wanted, {"source": "folder", "path": str(folder), "name": wanted})
+def add_model(store: Store, text: str, name: str | None = None, revision: str = "") -> Job:
+    """Queue what makes the model that `text` names a base model: a folder, a GGUF file, or a model on a hub.
+
+    Raises:
+        ActionError: it names none, or the queue is full.
+    """
+    try:
+        source = sources.read(text, revision)
+    except sources.SourceError as error:
+        raise ActionError(str(error)) from error
+    wanted = clean_name(name or source.name, "model")
+    return _queue(store, "fetch", wanted, {**source.settings, "name": wanted})
+
+
+def fetch_again(store: Store, job: Job) -> Job | None:
+    """Try a fetch that ended without a model once more; what an earlier try left is taken up. None: it is here."""
+    if job.settings.get("source") == "starter":
+        return fetch_starter(store)
+    return _queue(store, "fetch", job.name, job.settings)
 
 
 def start_run(

@@ -83,7 +83,7 @@ def base_model(store: Store, text: str) -> BaseModel:
     found = [base for base in known if base.name == text] or [base for base in known if str(base.id) == text]
     if not found:
         names = ", ".join(base.name for base in known) or "none but the starter model"
-        how = "Add one: python -m studio models add FOLDER"
+        how = "Add one: python -m studio models add FOLDER_OR_ID_OR_GGUF"
         raise UsageError(f"There is no base model {text}. There are {names}. {how}")
     return found[-1]
 
@@ -98,15 +98,15 @@ def _starter(store: Store) -> BaseModel:
     return base
 
 
-def model_from(store: Store, job: Job) -> BaseModel | None:
-    """The base model that an ended fetch job of a folder added; None when the same model was here before.
+def model_from(store: Store, job: Job) -> BaseModel:
+    """The base model that an ended fetch job added, or found to be here already.
 
     Raises:
-        CommandFailed: the folder is no usable model.
+        CommandFailed: there is no usable model at its source.
     """
     if job.state != "completed":
         raise CommandFailed(f"The model was not added. {job_sentence(job)}")
-    return next((base for base in store.base_models() if base.path == str(job.settings["path"])), None)
+    return store.base_model(job.progress["base_model"])
 
 
 def adapter(store: Store, text: str) -> Adapter:

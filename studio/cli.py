@@ -12,23 +12,20 @@ from typing import Annotated, Any
 import typer
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, Job
+from adapters_store.tables import Adapter, Job
 from studio import actions, asking, doctor, records
 from studio.edge import CommandFailed, UsageError, at_the_edge
-from studio.options import with_settings
-from studio.terminal import plain, print_json, say, side_by_side, table
+from studio.model_commands import models
+from studio.options import PLAIN, AsJson, DataDir, with_settings
+from studio.terminal import plain, print_json, say, show, side_by_side, table
 from studio.words import file_name
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folder.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Which = Annotated[str, typer.Argument(help="Its number or its name.", show_default=False)]
 JobNumber = Annotated[int, typer.Argument(help="The number of the job.", min=1, show_default=False)]
 
-_PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
-app = typer.Typer(help="LoRA Studio for scripts.", add_completion=False, **_PLAIN)
-jobs = typer.Typer(help="The queue: what runs, waits and has ended.", **_PLAIN)
-adapters = typer.Typer(help="The library of trained adapters.", **_PLAIN)
-models = typer.Typer(help="The base models.", **_PLAIN)
+app = typer.Typer(help="LoRA Studio for scripts.", add_completion=False, **PLAIN)
+jobs = typer.Typer(help="The queue: what runs, waits and has ended.", **PLAIN)
+adapters = typer.Typer(help="The library of trained adapters.", **PLAIN)
 app.add_typer(jobs, name="jobs")
 app.add_typer(adapters, name="adapters")
 app.add_typer(models, name="models")
@@ -54,7 +51,7 @@ def train(
         base = asking.base_model(store, model)
         job = actions.start_run(store, base_model_id=base.id, data_set_id=chosen.id, values=values, name=name)
         if detach:
-            _show(as_json, records.job_record(job), str(job.id))
+            show(as_json, records.job_record(job), str(job.id))
             return
         job = asking.wait(store, job)
         _show_trained(store, job, as_json)
@@ -84,7 +81,7 @@ def list_jobs(
     with asking.opened(data_dir) as store:
         found = [records.job_record(job) for job in store.jobs(limit=limit)]
     rows = [(job["id"], job["kind"], job["name"], job["state"], job["says"]) for job in found]
-    _show(as_json, found, table(("Job", "Kind", "Name", "State", ""), rows) if rows else "No jobs yet.")
+    show(as_json, found, table(("Job", "Kind", "Name", "State", ""), rows) if rows else "No jobs yet.")
 
 
 @jobs.command("show")
@@ -94,7 +91,7 @@ def show_job(number: JobNumber, as_json: AsJson = False, data_dir: DataDir = Non
         job = store.job(number)
         metrics = [records.metric_record(metric) for metric in store.metrics(number)] if as_json else []
     record = records.job_record(job)
-    _show(as_json, {**record, "metrics": metrics}, _facts(record))
+    show(as_json, {**record, "metrics": metrics}, _facts(record))
 
 
 @jobs.command("stop")
@@ -107,7 +104,7 @@ def stop_job(
     """Ask a job to end."""
     with asking.opened(data_dir) as store:
         record = records.job_record(actions.stop_job(store, number, "cancel" if cancel else "keep"))
-    _show(as_json, record, record["says"])
+    show(as_json, record, record["says"])
 
 
 # --- adapters -----------------------------------------------------------------------------------------------------
@@ -124,7 +121,7 @@ def list_adapters(
         found, total = store.adapters(search=search, limit=1000)
     rows = [(a.id, a.name, a.base_model.name, a.rank, f"{a.alpha:g}", a.validation_loss, a.sha256[:10]) for a in found]
     heads = ("Adapter", "Name", "Base", "r", "alpha", "Validation", "Hash")
-    _show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
+    show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
     if total > len(found):
         say(f"{total - len(found)} more; narrow it with --search.")
 
@@ -152,7 +149,7 @@ def export_adapter(
         finally:
             partial.unlink(missing_ok=True)
     record = {"file": str(target), "bytes": target.stat().st_size, "adapter": records.adapter_record(adapter)}
-    _show(as_json, record, str(target))
+    show(as_json, record, str(target))
 
 
 def _zip_target(adapter: Adapter, to: Path | None) -> Path:
@@ -166,7 +163,7 @@ def delete_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = No
     with asking.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         store.delete_adapter(adapter.id)
-    _show(as_json, records.adapter_record(adapter), f"Deleted {plain(adapter.name)}.")
+    show(as_json, records.adapter_record(adapter), f"Deleted {plain(adapter.name)}.")
 
 
 # --- comparing ----------------------------------------------------------------------------------------------------
@@ -191,39 +188,7 @@ def compare(
         answers = asking.answers(store, chosen, prompt, system, sampling)
     record = {"prompt": prompt, "system": system, **sampling._asdict(), "contestants": answers}
     heads = [f"{a['name']} {(a['sha256'] or '')[:10]} {a['tokens_per_second']:.1f} tokens/s" for a in answers]
-    _show(as_json, record, side_by_side(heads, [a["text"] for a in answers]))
-
-
-# --- base models --------------------------------------------------------------------------------------------------
-
-
-@models.command("list")
-def list_models(as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """List the base models."""
-    with asking.opened(data_dir) as store:
-        found = [records.model_record(store, base) for base in store.base_models()]
-    rows = [(m["id"], m["name"], f"{m['parameters']:,}", "" if m["present"] else "files are gone") for m in found]
-    nothing = "No base models yet. The first run fetches the starter model; or: python -m studio models add FOLDER"
-    _show(as_json, found, table(("Model", "Name", "Parameters", ""), rows) if rows else nothing)
-
-
-@models.command("add")
-def add_model(
-    folder: Annotated[str, typer.Argument(help='A model folder, or "starter" to fetch the starter model.')],
-    name: Annotated[str, typer.Option("--name", help="What to call it.", show_default=False)] = "",
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Add a base model from a folder of this machine, or fetch the starter model."""
-    with asking.opened(data_dir) as store:
-        if folder == asking.STARTER:
-            base: BaseModel | None = asking.base_model(store, folder)
-        else:
-            job = asking.wait(store, actions.add_model_folder(store, Path(folder), name or None))
-            base = asking.model_from(store, job)
-        record = records.model_record(store, base) if base else None
-    told = f"Model {base.id}: {plain(base.name)}" if base else "This model is in the list already."
-    _show(as_json, record, told)
+    show(as_json, record, side_by_side(heads, [a["text"] for a in answers]))
 
 
 # --- health -------------------------------------------------------------------------------------------------------
@@ -237,19 +202,12 @@ def check_health(
 ) -> None:
     """Check the data folder and the installation: faults exit 1 and say how to mend, warnings exit 0."""
     report = doctor.examine(data_dir, deep=deep)
-    _show(as_json, report.record(), report.text())
+    show(as_json, report.record(), report.text())
     if report.faults:
         raise typer.Exit(1)
 
 
 # --- the edge -----------------------------------------------------------------------------------------------------
-
-
-def _show(as_json: bool, record: object, text: str) -> None:
-    if as_json:
-        print_json(record)
-    else:
-        print(text)
 
 
 def _facts(record: dict[str, Any]) -> str:

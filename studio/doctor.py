@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from adapters_store.files import locate
 from adapters_store.store import LIVE, Store, StoreError
+from adapters_store.tables import BaseModel
 from jobs import process
 from studio import actions
 
@@ -152,14 +153,20 @@ def _base_models(store: Store, deep: bool) -> Iterator[Finding]:
             problems = store.files.problems("models", base.folder)
         for problem in problems:
             whole = False
-            yield Finding("base models", "fault", f"{base.name} ({base.id}): {problem}", _mend_model(base.source, path))
+            yield Finding("base models", "fault", f"{base.name} ({base.id}): {problem}", _mend_model(base, path))
     if whole:
         how = "are whole" if deep else "are in place (--deep reads every byte)"
         yield Finding("base models", "ok", f"{len(known)} base models: all {how}.")
 
 
-def _mend_model(source: str, path: Path) -> str:
-    if source == "starter":
+def _mend_model(base: BaseModel, path: Path) -> str:
+    came = base.facts.get("hub")
+    if base.source == "hub" and came:
+        again = f"{came['id']} --revision {came['commit']}"
+        return f"Remove {path} if it is there, and fetch it again: python -m studio models add {again}"
+    if base.source == "gguf":
+        return f"Remove {path} if it is there, and convert the GGUF file again: python -m studio models add FILE"
+    if base.source == "starter":
         return f"Remove {path} if it is there, and fetch it again: python -m studio models add starter"
     return f"Put the folder back at {path}, or add it from where it is now: python -m studio models add FOLDER"
 

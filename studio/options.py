@@ -1,4 +1,5 @@
-"""The settings of a run as command line options, made from their declarations in `engine/settings.py`.
+"""The options of the command line: those that many commands share, and one for each setting of a run, made from their
+declarations in `engine/settings.py`.
 
 Every option takes text as it was typed: the declarations check it, so that all problems are told at once and in the
 same words as on the page. Knows nothing about what the values mean.
@@ -8,6 +9,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +17,9 @@ import typer
 from engine.settings import RunSettings, bounds
 
 Command = Callable[..., None]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folder.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 
 def with_settings(command: Command) -> Command:

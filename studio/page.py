@@ -10,13 +10,14 @@ import functools
 import html
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from adapters_store.store import Store, StoreError
+from adapters_store.tables import Job
 from engine.data.check import DataError
 from engine.settings import SettingsError
 from jobs.ask import Answerer, AnswererError
@@ -54,7 +55,7 @@ class Studio:
                 "steps": int(live[0].progress.get("steps") or 0) if live else 0,
             },
             "machine": machine_sentence(self._measured_device()),
-            "fetch": self._fetch(),
+            "fetches": self._fetches(),
         }
 
     def _measured_device(self) -> str | None:
@@ -62,23 +63,23 @@ class Studio:
         newest = self.store.jobs(kinds=["train"], limit=5)
         return next((str(job.progress["device"]) for job in newest if job.progress.get("device")), None)
 
-    def _fetch(self) -> dict[str, Any] | None:
-        """How far the starter model is, while it is on its way."""
+    def _fetches(self) -> list[dict[str, Any]]:
+        """How far the models are that are on their way."""
         live = self.store.jobs(kinds=["fetch"], states=["queued", *LIVE])
-        jobs = [job for job in live if job.settings.get("source") == "starter"]
-        if not jobs:
-            return None
-        words, share = fetch_words(jobs[0].progress)
-        return {"words": words, "share": share}
+        said = [(job.id, *fetch_words(job)) for job in live]
+        return [{"job": id, "words": words, "share": share} for id, words, share in said]
 
 
-def fetch_words(progress: Mapping[str, Any]) -> tuple[str, int]:
-    """How far the starter model is, as a sentence and in whole percent."""
-    done, total = (int(progress.get(key) or 0) for key in ("done_bytes", "total_bytes"))
-    stage = str(progress.get("stage") or "").rstrip(".")
+def fetch_words(job: Job) -> tuple[str, int]:
+    """How far a model is that is on its way, as a sentence and in whole percent."""
+    called = "The starter model" if job.settings.get("source") == "starter" else job.name
+    done, total = (int(job.progress.get(key) or 0) for key in ("done_bytes", "total_bytes"))
+    stage = str(job.progress.get("stage") or "").rstrip(".")
     if total and done < total:
-        return f"The starter model is on its way: {done / 1e6:.0f} of {total / 1e6:.0f} MB.", 100 * done // total
-    return " ".join(["The starter model is on its way.", *([f"{stage}."] if stage else [])]), 100 if stage else 0
+        return f"{called} is on its way: {done / 1e6:.0f} of {total / 1e6:.0f} MB.", 100 * done // total
+    if job.state == "queued":
+        return f"{called} waits for its turn.", 0
+    return " ".join([f"{called} is on its way.", *([f"{stage}."] if stage else [])]), 100 if total else 0
 
 
 def problems_of(error: Exception) -> list[str]:

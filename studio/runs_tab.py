@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -137,11 +136,8 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         job = store.job(_id(question if isinstance(question, dict) else {}))
         if job.state == "interrupted":
             return requeue(job)
-        if job.settings.get("source") == "folder":
-            again = actions.add_model_folder(store, Path(str(job.settings.get("path"))), job.name)
-            return {"open": again.id}
-        starter = actions.fetch_starter(store)
-        return {"open": starter.id} if starter else {}
+        again = actions.fetch_again(store, job)
+        return {"open": again.id} if again else {}
 
     return [runs_state, stop_run, train_again, fetch_again]
 

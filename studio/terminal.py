@@ -106,6 +106,14 @@ def print_json(record: object) -> None:
     print(flush=True)
 
 
+def show(as_json: bool, record: object, text: str) -> None:
+    """The answer of a command on stdout: `record` as JSON, or else `text`."""
+    if as_json:
+        print_json(record)
+    else:
+        print(text)
+
+
 def plain(text: str) -> str:
     """`text` without the control characters that make a terminal do things; line ends and tabs stay."""
     return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -156,10 +156,58 @@ def test_a_starter_model_that_is_here_is_not_fetched(store: Store, furnished: tu
 
 def test_a_folder_without_a_model_is_refused_at_once(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ActionError, match=r"config\.json"):
-        actions.add_model_folder(store, tmp_path, None)
+        actions.add_model(store, str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
-    job = actions.add_model_folder(store, tmp_path, "mine")
+    job = actions.add_model(store, str(tmp_path), "mine")
     assert job.settings == {"source": "folder", "path": str(tmp_path), "name": "mine"}
+
+
+def test_what_is_typed_is_a_folder_a_file_or_a_model_on_a_hub(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tiny.Q4_0.gguf"
+    file.write_bytes(b"GGUF....")
+    assert actions.add_model(store, str(file)).settings == {"source": "gguf", "path": str(file), "name": "tiny.Q4_0"}
+    hub = {"source": "hub", "id": "org/far", "revision": "main", "name": "far"}
+    assert actions.add_model(store, " org/far ").settings == hub
+    assert actions.add_model(store, "org/far", "mine", "v1").settings == {**hub, "revision": "v1", "name": "mine"}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org" / "far").mkdir(parents=True)
+    (tmp_path / "org" / "far" / "config.json").write_text("{}")
+    assert actions.add_model(store, "org/far").settings["source"] == "folder", "what is on this disk goes first"
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("", "Give a folder"),
+        ("nothing", "neither a folder nor a GGUF file on this machine, nor the id of a model"),
+        ("/nowhere/at/all", "There is no /nowhere/at/all on this machine"),
+        ("https://huggingface.co/org/far", "nor the id of a model on a hub, which looks like organisation/name"),
+        ("org/../far", "neither a folder"),
+        ("{here}/notes.txt", "is no GGUF file"),
+        ("{here}/whole/model.safetensors", "Give the folder it lies in: {here}/whole."),
+        ("{here}/outer", "It holds {here}/outer/inner. Give that."),
+    ],
+)
+def test_what_names_no_model_is_refused_with_what_would(store: Store, tmp_path: Path, typed: str, told: str) -> None:
+    (tmp_path / "notes.txt").write_text("no model")
+    for place in ("whole", "outer/inner"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "config.json").write_text('{"model_type": "llama"}')
+        (tmp_path / place / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ActionError) as refused:
+        actions.add_model(store, typed.format(here=tmp_path))
+    assert told.format(here=tmp_path) in str(refused.value)
+    assert store.jobs() == []
+
+
+def test_a_fetch_that_failed_is_asked_for_again_as_it_was(store: Store) -> None:
+    first = actions.add_model(store, "org/far", "mine", "v1")
+    again = actions.fetch_again(store, first)
+    assert again is not None
+    assert (again.name, again.settings) == (first.name, first.settings)
+    assert again.id != first.id
 
 
 def test_an_export_holds_the_adapter_and_nothing_else(store: Store, furnished: tuple[BaseModel, DataSet]) -> None:

@@ -143,8 +143,8 @@ def test_the_fetch_of_the_starter_model_is_told_in_megabytes(studio: Studio) -> 
     job = store.claim(store.submit("fetch", "starter", {"source": "starter"}).id, identify())
     assert job is not None
     store.report(job.id, job.token, progress={"stage": "Downloading", "done_bytes": 41e6, "total_bytes": 92e6})
-    told = studio.changes(-1)["fetch"]
-    assert told == {"words": "The starter model is on its way: 41 of 92 MB.", "share": 44}
+    told = studio.changes(-1)["fetches"]
+    assert told == [{"job": job.id, "words": "The starter model is on its way: 41 of 92 MB.", "share": 44}]
 
 
 # --- addresses and files ------------------------------------------------------------------------------------------

@@ -32,8 +32,8 @@
   }
 
   function showFetch(fetch) {
-    const line = $('fetch-line');
-    if (!line || !fetch) return;
+    const line = document.querySelector(`.fetch-line[data-job="${fetch.job}"]`);
+    if (!line) return;
     write(line.querySelector('.words'), fetch.words);
     const bar = line.querySelector('[role=progressbar]');
     bar.setAttribute('aria-valuenow', fetch.share);
@@ -46,7 +46,7 @@
 
     function take(news) {
       window.studioNews = news;
-      showJobs(news.jobs); tell(news.jobs); showFetch(news.fetch);
+      showJobs(news.jobs); tell(news.jobs); news.fetches.forEach(showFetch);
       write($('machine'), news.machine);
       const first = after < 0;
       after = news.revision;

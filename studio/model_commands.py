@@ -1,0 +1,71 @@
+"""`python -m studio models ...`: the base models of a studio, where they come from, and which lie on this disk.
+
+A part of the command line, apart for its size; the edge and the exit codes are in `cli.py`. Imports neither torch nor
+Gradio.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs import sources
+from studio import actions, asking, records
+from studio.options import PLAIN, AsJson, DataDir
+from studio.terminal import plain, say, show, table
+
+models = typer.Typer(help="The base models.", **PLAIN)
+
+
+@models.command("list")
+def list_models(as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """List the base models."""
+    with asking.opened(data_dir) as store:
+        found = [records.model_record(store, base) for base in store.base_models()]
+    rows = [(m["id"], m["name"], f"{m['parameters']:,}", "" if m["present"] else "files are gone") for m in found]
+    nothing = "No base models yet. The first run fetches the starter model; or: python -m studio models add ..."
+    show(as_json, found, table(("Model", "Name", "Parameters", ""), rows) if rows else nothing)
+
+
+@models.command("add")
+def add_model(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER_OR_ID_OR_GGUF",
+            help='A model folder, organisation/name on a hub, a GGUF file, or "starter" for the starter model.',
+            show_default=False,
+        ),
+    ],
+    revision: Annotated[
+        str, typer.Option("--revision", help="A branch, tag or commit on the hub.", show_default=False)
+    ] = "",
+    name: Annotated[str, typer.Option("--name", help="What to call it.", show_default=False)] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Add a base model: a folder stays where it is, a GGUF file is converted, a model on a hub is fetched."""
+    with asking.opened(data_dir) as store:
+        if source == asking.STARTER and not revision:
+            base = asking.base_model(store, source)
+        else:
+            base = asking.model_from(store, asking.wait(store, actions.add_model(store, source, name, revision)))
+        record = records.model_record(store, base)
+    for remark in record["remarks"]:
+        say(remark)
+    show(as_json, record, f"Model {base.id}: {plain(base.name)}")
+
+
+@models.command("find")
+def find_models(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to look; default: where tools keep models.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models that lie on this disk already: in the hub's cache, or below a folder. Adds none."""
+    place = folder.expanduser().absolute() if folder else None
+    found = [records.found_record(model) for model in sources.find(place)]
+    rows = [(m["name"], f"{m['size_bytes'] / 1e6:,.0f} MB", m["why_not"] or "usable", m["path"]) for m in found]
+    nothing = f"No models in {place}." if place else "None found. Name a folder: python -m studio models find FOLDER"
+    show(as_json, found, table(("Name", "Size", "", "Path"), rows) if rows else nothing)
