@@ -4,10 +4,26 @@ Settings can name code: in the model's own files, or on a hub. transformers is t
 asks for it is turned away here besides. Knows nothing about weights, tokenizers or places.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+
+def problems_in(folder: Path, called: str) -> list[str]:
+    """All that speaks against the model whose config.json lies in `folder`, a sentence each."""
+    file = folder / "config.json"
+    if not file.is_file():
+        return [f"{called} has no config.json, so it is not a model in transformers' format."]
+    try:
+        config = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        return [f"The config.json of {called} is not valid JSON: {error}."]
+    if not isinstance(config, dict):
+        return [f"The config.json of {called} should hold one JSON object."]
+    return problems(config, called)
 
 
 def problems(config: Mapping[str, Any], called: str) -> list[str]:

@@ -117,6 +117,20 @@ def fetch(hub: Hub, listing: Listing, into: Path, judge: Judge, progress: Progre
     return [into / file.name for file in files]
 
 
+def fetch_config(hub: Hub, listing: Listing, into: Path) -> None:
+    """Bring config.json alone, which says how large a model is and how it is built.
+
+    Raises:
+        HubError: there is none, or it cannot be had.
+    """
+    if "config.json" not in listing.files:
+        raise HubError(list(_missing(listing))[:1])
+    try:
+        _bring(hub, listing, [listing.files["config.json"]], into, lambda _: None)
+    except Refused as refused:
+        raise HubError([_refusal(hub, listing.wanted, refused)]) from None
+
+
 def _bring(hub: Hub, listing: Listing, files: list[RemoteFile], into: Path, arrived: Callable[[int], None]) -> None:
     for number, file in enumerate(files):
         before = sum(earlier.size for earlier in files[:number])

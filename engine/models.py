@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -30,6 +31,11 @@ PLAIN_TEMPLATE = (
 )
 
 PRECISIONS = titles("base_precision")  # how each is called
+
+
+# What transformers raises when a config has values that make no model, or wants a package that is not here.
+_BAD_VALUES = (ArithmeticError, AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+_NO_MODEL = (*_BAD_VALUES, ImportError, OSError, StrictDataclassError)
 
 
 class ModelError(ValueError):
@@ -144,7 +150,7 @@ def check_folder(path: Path) -> None:
     """
     if not path.is_dir():
         raise ModelError([f"{path} is not a folder. Give the folder that holds the model's config.json."])
-    problems = _config_problems(path)
+    problems = base_config.problems_in(path, str(path))
     if not list(path.glob("*.safetensors")):
         old = [p.name for p in path.iterdir() if p.suffix in {".bin", ".pt", ".pth"}]
         problems.append(
@@ -158,22 +164,27 @@ def check_folder(path: Path) -> None:
         raise ModelError(problems)
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Path, called: str = "") -> dict[str, Any]:
     """The facts of a base model for the library, from its config alone: it is built on torch's meta device.
+
+    Args:
+        called: how the model is named in errors; the path of its folder if not given.
 
     Raises:
         ModelError: if the config is missing, damaged or none of a text model, or transformers cannot build it.
     """
-    if problems := _config_problems(path):
+    called = called or str(path)
+    if problems := base_config.problems_in(path, called):
         raise ModelError(problems)
-    config = _config(path)
-    text = config.get_text_config()  # a model that also looks at pictures keeps what concerns text in a part
     try:
+        config = _config(path)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError([f"The settings in {path / 'config.json'} do not describe a model: {error}"]) from error
-    model.tie_weights()
+        model.tie_weights()
+    except _NO_MODEL as error:
+        why = " ".join(str(error).split())
+        raise ModelError([f"The config.json of {called} does not describe a model that can be built: {why}"]) from error
+    text = config.get_text_config()  # a model that also looks at pictures keeps what concerns text in a part
     layers = [
         {"path": p, "name": p.rpartition(".")[2], "in": features(layer)[0], "out": features(layer)[1]}
         for p, layer in linear_layers(model).items()
@@ -284,16 +295,3 @@ def _kept_layers(path: Path, precision: str) -> tuple[int, list[str]]:
 
 def _config(path: Path) -> Any:
     return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-
-
-def _config_problems(path: Path) -> list[str]:
-    file = path / "config.json"
-    if not file.is_file():
-        return [f"{path} has no config.json, so it is not a model in transformers' format."]
-    try:
-        config = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        return [f"{file} is not valid JSON: {error}."]
-    if not isinstance(config, dict):
-        return [f"{file} should hold one JSON object."]
-    return base_config.problems(config, str(path))

@@ -4,6 +4,7 @@ Knows no tensors. What is counted is what training writes: every tensor of an ad
 are not estimated here.
 """
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -20,11 +21,17 @@ NF4_BLOCK = 64  # weights that share a scale
 
 @dataclass(frozen=True)
 class Part:
-    """What one module adds: the numbers trained, and the numbers that stand in the file."""
+    """What one module adds: numbers trained, numbers in the file, and how many of the trained ones are the base's."""
 
     path: str
     trained: int
     stored: int
+    in_base: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in the adapter's file."""
+        return BYTES * self.stored
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,19 @@ class Count:
     @property
     def tensor_bytes(self) -> int:
         """Bytes of the tensors in the adapter's file; its header of names comes on top."""
-        return BYTES * sum(part.stored for part in self.by_module)
+        return sum(part.bytes for part in self.by_module)
+
+    def share(self, parameters: int) -> float:
+        """The trained part of all numbers, as PEFT counts: trained / (base + what was added to it)."""
+        return self.trained / (parameters + sum(part.trained - part.in_base for part in self.by_module))
+
+
+Counting = Callable[[Facts, RunSettings], Iterator[Part]]
 
 
 def count(facts: Facts, settings: RunSettings) -> Count:
     """What a run with `settings` trains and stores, module by module, in the order of the model."""
-    parts = [Part(path, trained, stored) for path, trained, stored in _COUNTED[settings.method](facts, settings)]
-    return Count([part for part in parts if part.stored])
+    return Count([part for part in _COUNTED[settings.method](facts, settings) if part.stored])
 
 
 def chosen_layers(facts: Facts, settings: RunSettings) -> list[Layer]:
@@ -67,46 +80,60 @@ def fits_precision(inputs: int, precision: str) -> bool:
     return precision != "nf4" or inputs % NF4_BLOCK == 0
 
 
-Counted = Iterator[tuple[str, int, int]]  # path, trained, stored
-
-
-def _low_rank(facts: Facts, settings: RunSettings) -> Counted:
+def _low_rank(facts: Facts, settings: RunSettings) -> Iterator[Part]:
     """r (I + O) a layer (arXiv 2106.09685, 4.1), DoRA's magnitude of O, and what is trained beside them."""
     adapted = {layer["path"]: layer for layer in chosen_layers(facts, settings)}
-    beside = _beside(facts, settings, adapted)
+    whole, biases = _whole(facts, settings), _trained_biases(facts, settings, adapted)
     for module in facts["modules"]:
-        trained = stored = beside[module["path"]]
+        in_base = biases.get(module["path"], 0)
+        trained, stored = whole.get(module["path"], (in_base, in_base))
         if layer := adapted.get(module["path"]):
             pair = settings.shape_of(layer["path"])[0] * (layer["in"] + layer["out"])
             magnitude = layer["out"] if settings.method == "dora" else 0
             trained += pair + magnitude
             stored += (2 if settings.start == "pissa" else 1) * pair + magnitude  # PiSSA's start is stored beside
-        yield module["path"], trained, stored
+        yield Part(module["path"], trained, stored, in_base)
 
 
-def _beside(facts: Facts, settings: RunSettings, adapted: Container[str]) -> dict[str, int]:
-    """For each module, the numbers of the base that are trained beside A and B: whole modules, and biases."""
+def _whole(facts: Facts, settings: RunSettings) -> dict[str, tuple[int, int]]:
+    """(trained, stored) numbers of the modules that are trained in full beside A and B, as copies of the base's.
+
+    A weight that modules share is trained once, and stored under the name of each: so PEFT reads it.
+    """
     names = set(settings.train_in_full or ())
-    whole = {m["path"] for m in facts["modules"] if m["path"] in names or m["path"].rpartition(".")[2] in names}
+    chosen = [m for m in facts["modules"] if m["path"] in names or m["path"].rpartition(".")[2] in names]
+    paths = {module["path"] for module in chosen}
+    places = Counter(_owner(module) for module in facts["modules"])
     numbers = {}
-    for module in facts["modules"]:
-        path = module["path"]
-        if path in whole:
-            numbers[path] = _numbers(module, shared=module.get("tied") not in whole)
-        elif (settings.bias == "all" and not module.get("aside")) or (settings.bias == "lora_only" and path in adapted):
-            numbers[path] = _biases(module)
-        else:
-            numbers[path] = 0
+    for module in chosen:
+        first = module.get("tied") not in paths
+        again = _numbers(module) - _numbers(module, shared=False) if first else 0
+        trained = _numbers(module, shared=first)
+        numbers[module["path"]] = (trained, trained + again * (places[_owner(module)] - 1))
     return numbers
 
 
-def _base(wanted: Callable[[Facts, Module, RunSettings], int]) -> Callable[[Facts, RunSettings], Counted]:
+def _owner(module: Module) -> str:
+    """The path of the module whose weight this one has: its own, mostly."""
+    return str(module.get("tied") or module["path"])
+
+
+def _trained_biases(facts: Facts, settings: RunSettings, adapted: Container[str]) -> dict[str, int]:
+    """The numbers of the biases that are trained beside A and B, where they stand, by the module."""
+    modules = [m for m in facts["modules"] if settings.bias == "all" or m["path"] in adapted]
+    if settings.bias == "none":
+        return {}
+    whole = _whole(facts, settings)
+    return {m["path"]: _biases(m) for m in modules if not m.get("aside") and m["path"] not in whole}
+
+
+def _base(wanted: Callable[[Facts, Module, RunSettings], int]) -> Counting:
     """The count of a method that trains parameters of the base: `wanted` numbers of each module that reads text."""
 
-    def counted(facts: Facts, settings: RunSettings) -> Counted:
+    def counted(facts: Facts, settings: RunSettings) -> Iterator[Part]:
         for module in facts["modules"]:
             numbers = 0 if module.get("aside") else wanted(facts, module, settings)
-            yield module["path"], numbers, numbers
+            yield Part(module["path"], numbers, numbers, numbers)
 
     return counted
 
@@ -121,11 +148,11 @@ def bottleneck_places(facts: Facts) -> list[Layer]:
     return list({_part(layer["path"]): layer for layer in facts["layers"] if layer["out"] == facts["hidden"]}.values())
 
 
-def _bottleneck(facts: Facts, settings: RunSettings) -> Counted:
+def _bottleneck(facts: Facts, settings: RunSettings) -> Iterator[Part]:
     """Down to a small width and up again, with biases (arXiv 1902.00751, 2.1)."""
     for layer in bottleneck_places(facts):
         numbers = 2 * settings.bottleneck * layer["out"] + settings.bottleneck + layer["out"]
-        yield layer["path"], numbers, numbers
+        yield Part(layer["path"], numbers, numbers)
 
 
 def _part(path: str) -> str:
@@ -135,10 +162,10 @@ def _part(path: str) -> str:
     return ".".join(pieces[: block + 2] if len(pieces) > block + 2 else pieces[: block + 1])
 
 
-def _prompt(facts: Facts, settings: RunSettings) -> Counted:
+def _prompt(facts: Facts, settings: RunSettings) -> Iterator[Part]:
     """Trained tokens before every row (arXiv 2104.08691, section 2)."""
     numbers = settings.prompt_tokens * facts["embedding_width"]
-    yield "prompt", numbers, numbers
+    yield Part("prompt", numbers, numbers)
 
 
 def _numbers(module: Module, shared: bool = True) -> int:
@@ -159,7 +186,7 @@ def _biases(module: Module) -> int:
     return int(module["bias"]) + sum(int(prod(shape)) for name, shape in others.items() if "bias" in name)
 
 
-_COUNTED: dict[str, Callable[[Facts, RunSettings], Counted]] = {
+_COUNTED: dict[str, Counting] = {
     "lora": _low_rank,
     "dora": _low_rank,
     "bottleneck": _bottleneck,

@@ -183,10 +183,18 @@ def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
             yield dataclasses.asdict(snapshot)
 
 
+def describe(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
+    """The facts of a model that may have nothing here but a config.json."""
+    from jobs import describing
+
+    yield describing.facts(payload["source"])
+
+
 KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Answers]] = {
     "plan": plan,
     "score": score,
     "compare": compare,
+    "describe": describe,
 }
 STREAMED = {"compare"}  # their items are parts; the one item of the others is the result
 

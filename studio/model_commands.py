@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from jobs import sources
-from studio import actions, asking, records
-from studio.options import PLAIN, AsJson, DataDir
+from studio import actions, asking, inspecting, records
+from studio.options import PLAIN, AsJson, DataDir, with_settings
 from studio.terminal import plain, say, show, table
 
 models = typer.Typer(help="The base models.", **PLAIN)
@@ -69,3 +69,21 @@ def find_models(
     rows = [(m["name"], f"{m['size_bytes'] / 1e6:,.0f} MB", m["why_not"] or "usable", m["path"]) for m in found]
     nothing = f"No models in {place}." if place else "None found. Name a folder: python -m studio models find FOLDER"
     show(as_json, found, table(("Name", "Size", "", "Path"), rows) if rows else nothing)
+
+
+@models.command("inspect")
+@with_settings
+def inspect_model(
+    model: Annotated[str, typer.Argument(help="A base model's name or number, a model folder, or an id on a hub.")],
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+    **values: object,
+) -> None:
+    """Count what a run would train, from the model's config alone: no weights are read or fetched."""
+    with asking.opened(data_dir) as store:
+        name, facts = inspecting.find(store, model)
+    settings = inspecting.settings_for(name, facts, values)
+    told = inspecting.record(name, facts, settings)
+    heads = ("Module", "How many", "Trained numbers")
+    modules = [(one, many, f"{trained:,}") for one, many, trained in inspecting.rows(told["modules"])]
+    show(as_json, told, f"{inspecting.sentences(told)}\n\n{table(heads, modules)}")

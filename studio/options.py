@@ -40,9 +40,13 @@ def with_settings(command: Command) -> Command:
 
 
 def _parameter(name: str) -> inspect.Parameter:
-    option = typer.Option(f"--{name.replace('_', '-')}", help=_help(name), metavar=_metavar(name), show_default=False)
+    option = typer.Option(*_flags(name), help=_help(name), metavar=_metavar(name), show_default=False)
     kind: Any = Annotated[str | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _flags(name: str) -> list[str]:
+    return [f"--{name.replace('_', '-')}", *(["--targets"] if name == "target_modules" else [])]
 
 
 def _help(name: str) -> str:

@@ -97,7 +97,9 @@ def test_embeddings_and_heads_can_be_trained_in_full_and_ties_are_counted_once(
     settings = parse({"rank": 2, "train_in_full": [name]})
     assert misfits(facts, settings, "It") == []
     fitted = fit(base.model, settings)
-    assert count(facts, settings).trained == sum(p.numel() for p in fitted.trained.values())
+    counted = count(facts, settings)
+    assert counted.trained == sum(p.numel() for p in fitted.trained.values())
+    assert counted.tensor_bytes == sum(4 * t.numel() for t in fitted.tensors().values())
     tied = base.model.get_input_embeddings().weight is base.model.get_output_embeddings().weight
     assert tied is facts["tied"]
     fitted.remove()
