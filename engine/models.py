@@ -15,7 +15,6 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.pytorch_utils import Conv1D
 
 from engine import anatomy, base_config, quantised
 from engine.methods.inject import linear_layers
@@ -251,7 +250,10 @@ def load(path: Path, device: Device | None = None, precision: str = "full") -> L
     check_folder(path)
     chosen = device or choose_device(precision=precision)
     try:
-        model = _plain_model(path, chosen) if precision == "full" else _quantised_model(path, chosen, precision)
+        if precision == "full":
+            model = _from_file(path, chosen.dtype).to(chosen.kind)
+        else:
+            model = _quantised_model(path, chosen, precision)
         tokenizer = load_tokenizer(path)
     except ModelError:
         raise
@@ -260,37 +262,29 @@ def load(path: Path, device: Device | None = None, precision: str = "full") -> L
     return LoadedBase(model.requires_grad_(False).eval(), tokenizer, chosen, path, precision)
 
 
-def _plain_model(path: Path, device: Device) -> nn.Module:
-    model: nn.Module = AutoModelForCausalLM.from_pretrained(
-        path, dtype=device.dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
-    )
-    return model.to(device.kind)
-
-
 def _quantised_model(path: Path, device: Device, precision: str) -> nn.Module:
+    """The model with the linear layers of its blocks in few bits. Its file is mapped: no full copy is ever made."""
     name = PRECISIONS[precision]
     try:
         quantised.import_bitsandbytes()
     except ImportError as error:
-        wrong = f"A base in {name} needs the package bitsandbytes, which cannot be used here ({error})."
-        raise ModelError(
-            [wrong, "Install it (pip install bitsandbytes), or choose the base precision Full."]
-        ) from error
-    linear, kept = _kept_layers(path, precision)
-    if len(kept) == linear:
+        needed = f"A base in {name} needs the package bitsandbytes, which cannot be used here: {error}."
+        what = "Install it (pip install bitsandbytes), or choose the base precision Full."
+        raise ModelError([needed, what]) from error
+    stored = quantised.stored_dtype(path)
+    model: nn.Module = _from_file(path, stored)
+    layers = {p: one for p, one in linear_layers(model).items() if fits_precision(features(one)[0], precision)}
+    quantised.quantise(model, layers, precision, device.kind, device.compute_dtype)
+    if not any(map(quantised.is_quantised, model.modules())):
         raise ModelError([f"No layer of {path} can be kept in {name}. Choose the base precision Full."])
-    return quantised.load(
-        path, precision, kept, device=device.kind, dtype=device.dtype, compute_dtype=device.compute_dtype
+    quantised.settle_rest(model, stored, device.kind, device.dtype)
+    return model
+
+
+def _from_file(path: Path, dtype: torch.dtype) -> Any:
+    return AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
     )
-
-
-def _kept_layers(path: Path, precision: str) -> tuple[int, list[str]]:
-    """How many linear layers there are, and which cannot be in few bits: outside of the blocks, or of an odd width."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(_config(path), trust_remote_code=False)
-    every = [p for p, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D)]
-    inside = {p for p, layer in linear_layers(model).items() if fits_precision(features(layer)[0], precision)}
-    return len(every), [p for p in every if p not in inside]
 
 
 def _config(path: Path) -> Any:

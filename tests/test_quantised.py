@@ -1,5 +1,6 @@
 """Quantised bases: what is kept in few bits, that it is the arithmetic of the papers, and that nothing leaks."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from engine.models import Device, LoadedBase, ModelError
 from engine.settings import RunSettings
 from engine.train import StepReport, prepare, train
 from jobs import process
+from tests import architectures
 from tests.tiny import make_tiny_model, tiny_rows
 from tests.workshop import shared_tiny_model
 
@@ -80,7 +82,7 @@ def test_the_scales_of_nf4_are_quantised_once_more_to_8_bits_around_their_mean(k
     for path, layer in layers_of(load(kind, "nf4").model).items():
         scales = full_weight(kind, path).reshape(-1, 64).abs().amax(1)
         kept = quantised.dequantised(layer).reshape(-1, 64).abs().amax(1)
-        codes = layer.weight.quant_state.state2.code
+        codes = layer.state.state2.code
         for before, after in zip((scales - scales.mean()).split(256), (kept - scales.mean()).split(256), strict=True):
             largest = before.abs().max()
             before, after = before / largest, after / largest
@@ -123,7 +125,7 @@ def test_a_quantised_weight_takes_the_bits_it_promises(precision: str, bits: flo
     layer = layers_of(load("llama", precision).model)["model.layers.0.mlp.gate_proj"]
     held = layer.weight.numel() * layer.weight.element_size()
     if precision == "nf4":
-        held += layer.weight.quant_state.absmax.numel()  # one byte for 64 weights
+        held += layer.state.absmax.numel()  # one byte for 64 weights
     assert 8 * held / (layer.in_features * layer.out_features) == pytest.approx(bits, abs=0.01)
 
 
@@ -189,6 +191,32 @@ def test_experts_that_are_one_tensor_stay_full(tmp_path: Path) -> None:
     assert {path.rpartition(".")[2] for path in layers_of(model)} >= {"q_proj", "o_proj"}
     assert {p.dtype for p in model.parameters() if p.ndim == 3} == {torch.float32}
     assert model(some_ids()).logits.isfinite().all()
+
+
+def wider(value: Any) -> Any:
+    """A config of `tests.architectures` with rows of 64, which NF4 takes."""
+    if isinstance(value, dict):
+        return {name: wider(one) for name, one in value.items()}
+    return {32: 64, 48: 64}.get(value, value) if isinstance(value, int) else value
+
+
+@pytest.mark.parametrize("name", architectures.ALL)
+def test_every_architecture_can_be_trained_on_a_base_in_few_bits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = architectures.ALL[name]
+    monkeypatch.setitem(architectures.ALL, name, dataclasses.replace(made, config=wider(made.config)))
+    folder = architectures.make_architecture(tmp_path / "model", name)
+    for precision in PRECISIONS:
+        base = models.load(folder, FP32, precision)
+        fits = [
+            path for path, one in linear_layers(base.model).items() if precision == "int8" or not one.in_features % 64
+        ]
+        assert list(layers_of(base.model)) == fits
+        assert set(fits) <= set(made.layers)
+        assert len(fits) > len(made.layers) / 2
+        gradient = gradients(base.model, with_lora(base))
+        assert all(one.any() for path, one in gradient.items() if "lora_A" in path)
 
 
 # --- nothing leaks ------------------------------------------------------------------------------------------------
