@@ -34,7 +34,7 @@ RATES: dict[Method, float] = {  # the learning rate each method starts from; sou
 
 METHOD_LINES: dict[Method, str] = {  # what a method does, and where it comes from, for people who choose
     "lora": "Trains two thin matrices, B and A, beside each layer (Hu et al. 2021, arXiv 2106.09685).",
-    "dora": "LoRA that learns how large each output's weights are apart from where they point; slower (Liu et al. "
+    "dora": "LoRA with a trained length for each output of a layer, apart from its direction; slower (Liu et al. "
     "2024, arXiv 2402.09353).",
     "bottleneck": "Puts small trained layers behind attention and feed-forward of each block (Houlsby et al. 2019, "
     "arXiv 1902.00751).",
@@ -93,9 +93,9 @@ def _numbers(value: object) -> object:
     return sorted(set(found)) or None
 
 
-Ranks = Annotated[dict[str, Annotated[int, Field(ge=1, le=LARGEST_RANK)]], BeforeValidator(_pattern)]
-Alphas = Annotated[dict[str, Annotated[float, Field(gt=0, le=4096)]], BeforeValidator(_pattern)]
-Blocks = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_numbers)]
+Ranks = Annotated[dict[str, Annotated[int, Field(ge=1, le=LARGEST_RANK)]] | None, BeforeValidator(_pattern)]
+Alphas = Annotated[dict[str, Annotated[float, Field(gt=0, le=4096)]] | None, BeforeValidator(_pattern)]
+Blocks = Annotated[list[Annotated[int, Field(ge=0)]] | None, BeforeValidator(_numbers)]
 
 
 class RunSettings(BaseModel):
@@ -149,7 +149,7 @@ class RunSettings(BaseModel):
         "The layers that get an adapter. Empty means every linear layer of the blocks.",
         methods=LOW_RANK,
     )
-    layers: Blocks | None = _setting(
+    layers: Blocks = _setting(
         None,
         "Blocks",
         "Numbers of the blocks that get an adapter, like 0-3, 8. Empty means all.",
@@ -168,10 +168,10 @@ class RunSettings(BaseModel):
     b_ratio: float = _setting(
         1.0, "Rate of B", "B learns this many times faster than A. LoRA+ uses 16.", methods=LOW_RANK, ge=0.01, le=100
     )
-    rank_pattern: Ranks | None = _setting(
+    rank_pattern: Ranks = _setting(
         None, "Rank by layer", "Layers with a rank of their own, like q_proj=8, v_proj=32.", methods=LOW_RANK
     )
-    alpha_pattern: Alphas | None = _setting(
+    alpha_pattern: Alphas = _setting(
         None, "Alpha by layer", "Layers with an alpha of their own, like q_proj=16.", methods=LOW_RANK
     )
     train_in_full: list[str] | None = _setting(

@@ -13,10 +13,10 @@ import typer
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, Job
-from studio import actions, asking, doctor, records
+from studio import actions, asking, doctor, method_words, records
 from studio.edge import CommandFailed, UsageError, at_the_edge
 from studio.model_commands import models
-from studio.options import PLAIN, AsJson, DataDir, with_settings
+from studio.options import PLAIN, AsJson, DataDir, SettingsCommand, with_settings
 from studio.terminal import plain, print_json, say, show, side_by_side, table
 from studio.words import file_name
 
@@ -34,7 +34,7 @@ app.add_typer(models, name="models")
 # --- training -----------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings
 def train(
     data: Annotated[str, typer.Option("--data", help="A sample's name, a data set's name, or a file.")],
@@ -119,8 +119,10 @@ def list_adapters(
     """List the adapters, the newest first."""
     with asking.opened(data_dir) as store:
         found, total = store.adapters(search=search, limit=1000)
-    rows = [(a.id, a.name, a.base_model.name, a.rank, f"{a.alpha:g}", a.validation_loss, a.sha256[:10]) for a in found]
-    heads = ("Adapter", "Name", "Base", "r", "alpha", "Validation", "Hash")
+    rows = [
+        (a.id, a.name, a.base_model.name, method_words.of_adapter(a), a.validation_loss, a.sha256[:10]) for a in found
+    ]
+    heads = ("Adapter", "Name", "Base", "Method", "Validation", "Hash")
     show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
     if total > len(found):
         say(f"{total - len(found)} more; narrow it with --search.")

@@ -11,7 +11,7 @@ import typer
 
 from jobs import sources
 from studio import actions, asking, inspecting, records
-from studio.options import PLAIN, AsJson, DataDir, with_settings
+from studio.options import PLAIN, AsJson, DataDir, SettingsCommand, with_settings
 from studio.terminal import plain, say, show, table
 
 models = typer.Typer(help="The base models.", **PLAIN)
@@ -71,7 +71,7 @@ def find_models(
     show(as_json, found, table(("Name", "Size", "", "Path"), rows) if rows else nothing)
 
 
-@models.command("inspect")
+@models.command("inspect", cls=SettingsCommand)
 @with_settings
 def inspect_model(
     model: Annotated[str, typer.Argument(help="A base model's name or number, a model folder, or an id on a hub.")],

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from engine.settings import RunSettings, bounds
+from engine.settings import METHOD_LINES, RunSettings, applies, bounds
 
 Command = Callable[..., None]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folder.", show_default=False)]
@@ -39,6 +40,34 @@ def with_settings(command: Command) -> Command:
     return filled
 
 
+class SettingsCommand(TyperCommand):
+    """A command with settings: its help says what each method is, and to which of them a setting means something."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The command's own options, then the methods, then the settings by the methods they are for."""
+        own: dict[str, list[tuple[str, str]]] = {}
+        settings: dict[str, list[tuple[str, str]]] = {"Settings": []}
+        for param in self.get_params(ctx):
+            record, name = param.get_help_record(ctx), param.name or ""
+            if record is None:
+                continue
+            if name in RunSettings.model_fields:
+                settings.setdefault(_meant_for(name), []).append(record)
+            else:
+                own.setdefault("Arguments" if param.param_type_name == "argument" else "Options", []).append(record)
+        for title, records in {**own, "Methods": list(METHOD_LINES.items()), **settings}.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _meant_for(name: str) -> str:
+    """The heading a setting stands under."""
+    methods = [method for method in METHOD_LINES if applies(name, method)]
+    if len(methods) == len(METHOD_LINES):
+        return "Settings"
+    return f"Settings of {' and '.join([', '.join(methods[:-1]), methods[-1]]) if methods[1:] else methods[0]}"
+
+
 def _parameter(name: str) -> inspect.Parameter:
     option = typer.Option(*_flags(name), help=_help(name), metavar=_metavar(name), show_default=False)
     kind: Any = Annotated[str | None, option]
@@ -56,8 +85,8 @@ def _help(name: str) -> str:
     unit = extra.get("unit") if isinstance(extra, dict) else ""
     facts = []
     if low is not None and high is not None:
-        facts.append(f"{low:g} to {high:g}{f' {unit}' if unit else ''}")
-    if field.default is not None:
+        facts.append(f"{low:,.10g} to {high:,.10g}{f' {unit}' if unit else ''}")
+    if name != "learning_rate" and field.default is not None:  # that one is the method's
         facts.append(f"default: {field.default}")
     return f"{field.description} [{'; '.join(facts)}]" if facts else str(field.description)
 

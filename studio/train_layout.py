@@ -70,11 +70,14 @@ class Layout:
     def _adapter(self) -> None:
         with gr.Column(elem_classes="card", elem_id="adapter"):
             head = _drawn("loraHead")
+            with gr.Row(elem_classes="method-row"):
+                with gr.Column(min_width=240):
+                    self.settings = {"method": forms.widget("method")}
+                    self.settings["method"].info = None  # more is said beside it
+                with gr.Column(min_width=240):
+                    self.method_help = html(elem_id="method-help")
             with gr.Row():
                 with gr.Column(min_width=240):
-                    with gr.Column(elem_classes="tight"):
-                        self.settings = {"method": forms.widget("method")}
-                        self.not_offered = html(elem_id="not-offered")
                     self.settings["rank"] = forms.widget("rank")
                     with gr.Row(elem_classes="presets") as self.presets_row:
                         self.presets = [gr.Button(str(rank), size="sm", min_width=20) for rank in PRESETS]

@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 
 from adapters_store.tables import BaseModel, DataSet
 from engine.misfits import misfits
-from engine.settings import LOW_RANK, Method, RunSettings, defaults_for, titles
+from engine.settings import LOW_RANK, METHOD_LINES, Method, RunSettings, defaults_for, titles
 from engine.sizing import Facts, chosen_layers, count
 
 # The one number of a method that the page counts with while it is being moved; the count is linear in it.
@@ -38,12 +38,10 @@ def chosen(base: BaseModel | None, value: object) -> Method:
     return cast(Method, value if value in known else known[0])
 
 
-def not_offered(base: BaseModel | None) -> str:
-    """The lines under the choice of the method: which ones this base has no place for, and why."""
-    lines = [
-        f"{titles('method')[method]} is not offered: {why.split('. ')[0].rstrip('.')}."
-        for method, why in refusals(base).items()
-    ]
+def method_help(base: BaseModel | None, method: Method) -> str:
+    """Beside the choice of the method: what it does and where it comes from, and which ones have no place here."""
+    reasons = [f"{titles('method')[one]}; {why.split(', so ')[0]}." for one, why in refusals(base).items()]
+    lines = [METHOD_LINES[method], *(f"Not offered: {reason}" for reason in reasons)]
     return "".join(f'<p class="help">{html.escape(line)}</p>' for line in lines)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from adapters_store.tables import BaseModel, DataSet
-from engine.settings import LOW_RANK, METHOD_LINES, Method, RunSettings, usable
+from engine.settings import LOW_RANK, Method, RunSettings, usable
 from studio import forms, train_methods
 from studio.train_layout import ADAPTER, MORE, Layout
 
@@ -35,13 +35,11 @@ def follow(ui: Layout, base: BaseModel | None, data: DataSet | None, old: object
         values = {**values, name: _known(values[name], choices)}
         updates[ui.settings[name]] |= gr.update(choices=choices, value=values[name] or [])
     updates[ui.settings["blocks"]] |= gr.update(maximum=train_methods.blocks_of(base))
-    updates[ui.settings["method"]] = gr.update(
-        choices=train_methods.offered(base), value=method, info=METHOD_LINES[method]
-    )
+    updates[ui.settings["method"]] = gr.update(choices=train_methods.offered(base), value=method)
     return {
         **updates,
         ui.presets_row: gr.update(visible=method in LOW_RANK),
-        ui.not_offered: train_methods.not_offered(base),
+        ui.method_help: train_methods.method_help(base, method),
         ui.defaults: new,
         ui.shape: shape(base, {**values, "method": method}),
     }

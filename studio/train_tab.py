@@ -58,7 +58,7 @@ class _Wires:
             ui.looked_at,
             ui.to_count,
         ]
-        shown += [*self._arrival, *ui.values(), ui.presets_row, ui.not_offered]
+        shown += [*self._arrival, *ui.values(), ui.presets_row, ui.method_help]
         dropped = self._on(ui.drop.upload, on.take_file, [ui.drop], [ui.data, ui.drop], ui.drop_problems)
         for way in (
             shell.page.load,

@@ -103,7 +103,7 @@ def test_an_adapter_is_listed_and_exported(shell: Shell, trained: dict[str, Any]
     assert shell.json("adapters", "list", "--search", "nobody") == []
     exported = shell.json("adapters", "export", "first", "--to", str(tmp_path))
     with zipfile.ZipFile(exported["file"]) as archive:
-        assert sorted(archive.namelist()) == ["adapter_config.json", "adapter_model.safetensors"]
+        assert sorted(archive.namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
     again = shell.run("adapters", "export", "first", "--to", str(tmp_path))
     assert again.returncode == 2
     assert "--force" in again.stderr

@@ -40,6 +40,8 @@
   const turned = (x, y, words) => text(x, y, words, 'dim', `transform="rotate(90 ${x} ${y})" dominant-baseline="central"`);
   const box = (x, y, wide, high, kind) =>
     `<rect x="${x}" y="${y}" width="${wide}" height="${high}" rx="${Math.min(3, wide / 2, high / 2)}" class="${kind}"/>`;
+  const bracket = (x, middle, half, bend) =>
+    `<path d="M${x} ${middle - half} q${bend} ${half} 0 ${2 * half}" class="bracket"/>`;
   const figure = (width, height, label, parts, words) =>
     `<figure class="lora-figure"><svg width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
       aria-label="${esc(label)}">${parts.join('')}</svg><figcaption class="sentence">${words}</figcaption></figure>`;
@@ -56,7 +58,9 @@
     if (v.method === 'dora') {
       parts.push(box(x + 3, middle - high / 2, 2, high, 'trained'), text(x + 4, under, 'm', 'part'));
       parts.push(text(x + 18, middle + 4, '·', 'sign'));
-      x += 30;
+      x += 26;
+      parts.push(bracket(x + 6, middle, high / 2 + 4, -6));
+      x += 12;
     }
     parts.push(box(x, middle - high / 2, wide, high, 'frozen'));
     parts.push(text(x + wide / 2, over, whole(v.I)), turned(x + wide + 14, middle, whole(v.O)));
@@ -78,9 +82,10 @@
     parts.push(text(x + wide / 2, middle - thin / 2 - 6, whole(v.I)), text(x + wide / 2, middle + thin / 2 + 15, 'A', 'part'));
     x += wide + 14;
     parts.push(turned(x, middle, whole(v.r)));
+    if (v.method === 'dora') parts.push(bracket(x + 10, middle, high / 2 + 4, 6));
     const thick = v.r * scale < 2 ? ' <span class="dim">B and A are drawn thicker than they are.</span>' : '';
     const parallel = v.method === 'dora' ? 'm times the direction of W plus alpha over r times B times A' : 'W plus alpha over r times B times A';
-    return figure(Math.ceil(x + 10), 150, `${parallel}. ${lowRankSentence(v)}`, parts, esc(lowRankSentence(v)) + thick);
+    return figure(Math.ceil(x + (v.method === 'dora' ? 16 : 10)), 150, `${parallel}. ${lowRankSentence(v)}`, parts, esc(lowRankSentence(v)) + thick);
   }
 
   // --- the other methods: the blocks of the base in a row, what is trained in the accent ----------------------------
