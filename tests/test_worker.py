@@ -13,19 +13,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from adapters_store.errors import LeaseLost, StoreBusy
+from adapters_store.errors import StoreBusy
 from adapters_store.store import Store
 from engine import starter
 from jobs import process
 from jobs.ending import Ended, Ending
-from jobs.queue import Lease, next_to_start
+from jobs.queue import Lease
 from jobs.worker import do, in_words
 from studio import contestants
-from tests.workshop import ENDLESS, add_base, one_thread, shared_tiny_model, submit_run, wait_for, wait_for_state
+from tests.workshop import (
+    ENDLESS,
+    add_base,
+    busy_at_first,
+    one_thread,
+    shared_tiny_model,
+    submit_run,
+    wait_for,
+    wait_for_state,
+)
 
 Worker = subprocess.Popen[bytes]
 
@@ -227,74 +235,6 @@ def test_the_starter_model_is_published_or_leaves_nothing(store: Store, monkeypa
     assert store.files.problems("models", base.folder or "") == []
 
 
-# --- holding a job ------------------------------------------------------------------------------------------------
-
-
-def claimed(store: Store, on_cancel: object = None) -> Lease:
-    job = submit_run(store)
-    lease = Lease.claim(store, job.id, process.identify(), on_cancel=on_cancel or (lambda: None))  # type: ignore[arg-type]
-    assert lease is not None
-    return lease
-
-
-def test_a_job_is_claimed_once(store: Store) -> None:
-    lease = claimed(store)
-    assert Lease.claim(store, lease.job.id, process.identify()) is None
-
-
-def test_a_metric_is_in_the_library_within_a_second_also_when_no_other_follows(store: Store) -> None:
-    with claimed(store) as lease:
-        lease.move("running")
-        lease.report({"step": 1, "loss": 2.0}, step=1)
-        wait_for(lambda: [m.loss for m in store.metrics(lease.job.id)] == [2.0], 1, "the first step")
-        lease.report({"step": 2, "loss": 1.0}, step=2)
-        wait_for(lambda: store.job(lease.job.id).progress["step"] == 2, 2, "the second step")
-
-
-def test_many_steps_a_second_are_handed_in_together(store: Store) -> None:
-    with claimed(store) as lease:
-        lease.move("running")
-        before = store.revision()
-        for step in range(1, 201):
-            lease.report({"step": step, "loss": 1.0}, step=step)
-        lease.hand_in()
-        assert len(store.metrics(lease.job.id)) == 200
-        assert store.revision() - before <= 4
-
-
-def test_a_second_measurement_of_a_step_adds_to_the_first(store: Store) -> None:
-    with claimed(store) as lease:
-        lease.move("running")
-        lease.report({"step": 1, "loss": 2.0, "validation_loss": None})
-        lease.report({"step": 1, "loss": None, "validation_loss": 1.5})
-        lease.hand_in()
-        (metric,) = store.metrics(lease.job.id)
-        assert (metric.loss, metric.validation_loss) == (2.0, 1.5)
-
-
-def busy_at_first(real: Callable[..., Any], times: int) -> Callable[..., Any]:
-    """`real`, but the library is busy the first `times` times."""
-    left = [times]
-
-    def refusing(*args: Any, **kwargs: Any) -> Any:
-        if left[0]:
-            left[0] -= 1
-            raise StoreBusy("busy")
-        return real(*args, **kwargs)
-
-    return refusing
-
-
-def test_what_a_busy_library_refused_is_handed_in_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    with claimed(store) as lease:
-        lease.move("running")
-        monkeypatch.setattr(store, "report", busy_at_first(store.report, 2))
-        for step in (1, 2, 3):
-            lease.report({"step": step, "loss": float(step)}, step=step)
-        wait_for(lambda: len(store.metrics(lease.job.id)) == 3, 10, "all three metrics")
-        assert [m.loss for m in store.metrics(lease.job.id)] == [1.0, 2.0, 3.0]
-
-
 def test_a_busy_library_does_not_lose_a_finished_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     job = submit_run(store, epochs=1)
     for name in ("move", "add_adapter", "report"):
@@ -303,46 +243,6 @@ def test_a_busy_library_does_not_lose_a_finished_run(store: Store, monkeypatch: 
     done = wait_for_state(store, job.id, "completed")
     assert done.adapter_id is not None
     assert [p.name for p in (store.files.root / "adapters").iterdir()] == [store.adapter(done.adapter_id).folder]
-
-
-def test_reporting_never_waits_for_the_library(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    let_go = threading.Event()
-    real = store.report
-
-    def stuck(*args: Any, **kwargs: Any) -> None:
-        assert let_go.wait(20)
-        real(*args, **kwargs)
-
-    with claimed(store) as lease:
-        lease.move("running")
-        monkeypatch.setattr(store, "report", stuck)
-        for step in range(1, 4):
-            lease.report({"step": step, "loss": 1.0}, step=step)
-        let_go.set()
-        lease.hand_in()
-        wait_for(lambda: len(store.metrics(lease.job.id)) == 3, 5, "all three metrics")
-
-
-def test_a_worker_that_lost_its_job_writes_nothing_more(store: Store) -> None:
-    called_off = threading.Event()
-    with claimed(store, called_off.set) as lease:
-        lease.move("running")
-        store.move(lease.job.id, "interrupted", who="test")
-        lease.report({"step": 1, "loss": 1.0})
-        assert called_off.wait(5)
-        assert lease.lost
-        with pytest.raises(LeaseLost):
-            lease.move("finishing")
-    assert store.metrics(lease.job.id) == []
-
-
-def test_a_cancel_calls_the_work_off(store: Store) -> None:
-    called_off = threading.Event()
-    with claimed(store, called_off.set) as lease:
-        store.request_stop(lease.job.id, "cancel")
-        assert called_off.wait(5)
-        assert lease.stop == "cancel"
-        lease.move("cancelled", "Cancelled. Nothing was kept.")
 
 
 # --- ending -------------------------------------------------------------------------------------------------------
@@ -378,7 +278,7 @@ def test_another_thread_can_call_the_work_off(ending: Ending) -> None:
     assert ending.signal == ""
 
 
-# --- words and order ----------------------------------------------------------------------------------------------
+# --- words -----------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_error_is_introduced_and_an_own_one_speaks_for_itself(store: Store) -> None:
@@ -392,14 +292,6 @@ def test_too_little_memory_names_the_next_setting_to_try(store: Store) -> None:
     said = in_words(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), job)
     assert "8 rows of up to 64 tokens" in said
     assert "Try 4 rows at once." in said
-
-
-def test_one_run_at_a_time_and_a_fetch_beside_it(store: Store) -> None:
-    runs = [submit_run(store) for _ in range(2)]
-    fetch = store.submit("fetch", "tiny", {"source": "folder", "path": "/nowhere", "name": "tiny"})
-    assert [j.id for j in next_to_start(store.waiting(), [])] == [runs[0].id, fetch.id]
-    assert [j.id for j in next_to_start(store.waiting(), ["train"])] == [fetch.id]
-    assert next_to_start(store.waiting(), ["train", "fetch"]) == []
 
 
 def test_a_worker_never_imports_the_page(tmp_path: Path) -> None:
