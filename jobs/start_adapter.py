@@ -5,9 +5,11 @@ Rows and folders only: the tensors are read by `training.py`, and no torch is im
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, Job
-from engine.settings import RunSettings, at_odds_with, continued, parse
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from engine.settings import SHAPE, RunSettings, at_odds_with, continued, parse
 
 
 class StartError(RuntimeError):
@@ -31,26 +33,43 @@ def checked(store: Store, job: Job, settings: RunSettings) -> Adapter | None:
     """
     if job.start_adapter_id is None:
         return None
+    assert job.base_model is not None
     adapter = store.adapter(job.start_adapter_id)
-    problem = unusable(store, adapter) or _unlike(adapter, job, settings)
-    if problem:
-        raise StartError(problem)
+    problem = unusable(store, adapter, job.base_model) or _damage(store, adapter)
+    problems = [problem] if problem else at_odds_with(shape_of(adapter), settings.model_dump(), adapter.name)
+    if problems:
+        raise StartError(" ".join(problems))
     return adapter
 
 
-def unusable(store: Store, adapter: Adapter) -> str:
-    """Why no run can start from this adapter, in a sentence or two; empty where it can."""
+def unusable(store: Store, adapter: Adapter, base: BaseModel) -> str:
+    """Why no run of `base` can start from this adapter, in a sentence or two; empty where it can. Reads no file."""
     if adapter.deleted_at is not None:
         return f"The adapter {adapter.name} was deleted. Bring it back, or start from another one."
-    problems = store.files.problems("adapters", adapter.folder)
-    if problems or store.files.digest("adapters", adapter.folder) != adapter.sha256:
-        told = " ".join(problems) or "Its files are not those it was stored with."
-        return f"The adapter {adapter.name} is damaged on disk. {told} Start from another one."
+    if adapter.base_model.fingerprint != base.fingerprint:
+        return (
+            f"The adapter {adapter.name} belongs to {adapter.base_model.name}, so a run of {base.name} cannot start "
+            "from it."
+        )
+    if not store.files.complete("adapters", adapter.folder):
+        return f"Files of the adapter {adapter.name} are gone from disk. Start from another one."
     return ""
 
 
-def _unlike(adapter: Adapter, job: Job, settings: RunSettings) -> str:
-    if job.base_model is None or adapter.base_model.fingerprint != job.base_model.fingerprint:
-        here = job.base_model.name if job.base_model else "no base model"
-        return f"The adapter {adapter.name} belongs to {adapter.base_model.name}, and this run has {here}."
-    return " ".join(at_odds_with(shape_of(adapter), settings.model_dump(), adapter.name))
+def values_from(start: Adapter, data: DataSet, values: Mapping[str, object]) -> dict[str, object]:
+    """`values` for a run that starts from an adapter: its shape is the adapter's own.
+
+    On the same data, rows that were kept aside stay aside, or the run would be measured on rows it has learned.
+    """
+    shape = shape_of(start)
+    same = ("seed", "validation_share") if start.data_set_id == data.id else ()
+    split = {name: getattr(shape, name) for name in same}
+    return {**split, **values, **{name: getattr(shape, name) for name in SHAPE}}
+
+
+def _damage(store: Store, adapter: Adapter) -> str:
+    problems = store.files.problems("adapters", adapter.folder)
+    if not problems and store.files.digest("adapters", adapter.folder) == adapter.sha256:
+        return ""
+    told = " ".join(problems) or "Its files are not those it was stored with."
+    return f"The adapter {adapter.name} is damaged on disk. {told} Start from another one."

@@ -64,12 +64,13 @@ def add_adapter(
         (draft.path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4, "name": name}))
         (draft.path / "adapter_model.safetensors").write_bytes(_tensors())
         folder = draft.publish()
-    own = {
+    own: dict[str, Any] = {
+        "job_id": None,
         "data_set_id": data.id if data else None,
         "size_bytes": store.files.size("adapters", folder),
         "sha256": store.files.digest("adapters", folder),
     }
-    return store.add_adapter(name=name, folder=folder, job_id=None, base_model_id=base.id, **(TRAINED | own | facts))
+    return store.add_adapter(name=name, folder=folder, base_model_id=base.id, **(TRAINED | own | facts))
 
 
 def _tensors() -> bytes:
