@@ -5,6 +5,7 @@ to it that a runner is there. Knows nothing about widgets, options or HTTP, and 
 that needs tensors is queued as a job.
 """
 
+import contextlib
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -13,16 +14,18 @@ from typing import IO, Any, Literal
 
 from adapters_store.files import locate
 from adapters_store.store import FINAL, Store, StoreError
-from adapters_store.tables import MEASURED, BaseModel, DataSet, Job
+from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job
 from engine import starter
 from engine.data import check
-from engine.settings import RunSettings, SettingsError, defaults_for, parse
+from engine.misfits import misfits
+from engine.settings import RATES, Method, RunSettings, SettingsError, at_odds_with, defaults_for, parse
 from engine.sizing import count
-from jobs import runner, sources
+from jobs import runner, sources, start_adapter
+from studio import method_words
 from studio.words import clean_name, file_name, free_name
 
 MOST_WAITING = 100  # jobs; a script gone wild must not fill the queue
-IN_PEFT_FORMAT = ("adapter_config.json", "adapter_model.safetensors")
+OF_AN_ADAPTER = ("README.md", "adapter_config.json", "studio_adapter.json", "adapter_model.safetensors")  # if there
 SPARE_BYTES = 200_000_000  # logs, metrics and the database need room beside the adapter
 
 
@@ -114,21 +117,24 @@ def start_run(
     values: Mapping[str, object],
     name: str = "",
     key: str | None = None,
+    start_adapter_id: int | None = None,
 ) -> Job:
     """Queue a run of the base model on the data set. Settings that `values` leaves out get the set's defaults.
 
-    Asking again with the same `key` gives the job of the first time.
+    With `start_adapter_id` the run starts from that adapter and keeps its shape. Asking again with the same `key` gives
+    the job of the first time.
 
     Raises:
         SettingsError: all values that cannot be used, at once.
-        NotFound: no such base model or data set.
-        ActionError: files are missing, the disk or the queue is full.
+        NotFound: no such base model, data set or adapter.
+        ActionError: files are missing, the adapter is of another base, the disk or the queue is full.
     """
     base, data = store.base_model(base_model_id), store.data_set(data_set_id)
-    settings = check_settings(base, data, values)
+    start = _start(store, base, start_adapter_id)
+    settings = check_settings(base, data, values, start)
     _check_files(store, base, data)
     _check_room(store, base, settings)
-    wanted = clean_name(name, f"{data.name}-r{settings.rank}")
+    wanted = clean_name(name, _run_name(data, settings, start))
     return _queue(
         store,
         "train",
@@ -136,23 +142,47 @@ def start_run(
         settings.model_dump(mode="json"),
         base_model_id=base.id,
         data_set_id=data.id,
+        start_adapter_id=start.id if start else None,
         key=key,
     )
 
 
-def check_settings(base: BaseModel, data: DataSet, values: Mapping[str, object]) -> RunSettings:
-    """The full settings of a run from the given ones, checked alone and against the base model.
+def _start(store: Store, base: BaseModel, id: int | None) -> Adapter | None:
+    """The adapter a run is to start from. That its files are to the byte what they were is for the worker to check."""
+    if id is None:
+        return None
+    start = store.adapter(id)
+    if problem := start_adapter.unusable(store, start, base):
+        raise ActionError(problem)
+    return start
+
+
+def _run_name(data: DataSet, settings: RunSettings, start: Adapter | None) -> str:
+    if start is None:
+        return f"{data.name}-{method_words.suffix(settings)}"
+    return start.name if start.data_set_id == data.id else f"{start.name}-{data.name}"
+
+
+def check_settings(
+    base: BaseModel, data: DataSet, values: Mapping[str, object], start: Adapter | None = None
+) -> RunSettings:
+    """The full settings of a run from the given ones, checked alone, against the base model and its start.
 
     Raises:
         SettingsError: all problems at once.
     """
     problems: list[str] = []
-    settings = defaults_for(data.rows)
+    if start is not None:
+        problems += at_odds_with(start_adapter.shape_of(start), values, start.name)
+        values = start_adapter.values_from(start, data, values)
+    method: Method = next((known for known in RATES if known == values.get("method")), "lora")
+    settings = defaults_for(data.rows, method)
     try:
         settings = parse({**settings.model_dump(), **values})
     except SettingsError as error:
         problems += error.problems
-    problems += _misfits(base, values)
+        settings = _usable(values)
+    problems += misfits(base.facts, settings, base.name)
     if problems:
         raise SettingsError(problems)
     return settings
@@ -166,7 +196,9 @@ def stop_job(store: Store, job_id: int, how: Literal["keep", "cancel"]) -> Job:
 
 
 def zip_adapter(store: Store, adapter_id: int, target: Path | IO[bytes]) -> str:
-    """Write the adapter as a zip in PEFT's format and return a file name for it that is safe everywhere.
+    """Write the adapter's folder as a zip and return a file name for it that is safe everywhere.
+
+    It is in PEFT's format, or in our own where PEFT does not have the method.
 
     Only the files that make the adapter go in: nothing of this machine, the data or the run.
 
@@ -182,8 +214,9 @@ def zip_adapter(store: Store, adapter_id: int, target: Path | IO[bytes]) -> str:
         raise ActionError(f"The adapter {adapter.name} is damaged on disk and was not exported. " + " ".join(problems))
     folder = store.adapter_path(adapter)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # weights do not compress
-        for part in IN_PEFT_FORMAT:
-            archive.write(folder / part, part)
+        for part in OF_AN_ADAPTER:
+            if (folder / part).is_file():
+                archive.write(folder / part, part)
     return f"{file_name(adapter.name)}.zip"
 
 
@@ -232,26 +265,35 @@ def _queue(
     *,
     base_model_id: int | None = None,
     data_set_id: int | None = None,
+    start_adapter_id: int | None = None,
     key: str | None = None,
 ) -> Job:
     if len(store.waiting()) >= MOST_WAITING:
         raise ActionError(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
-    job = store.submit(kind, name, settings, base_model_id=base_model_id, data_set_id=data_set_id, key=key)
+    job = store.submit(
+        kind,
+        name,
+        settings,
+        base_model_id=base_model_id,
+        data_set_id=data_set_id,
+        start_adapter_id=start_adapter_id,
+        key=key,
+    )
     runner.ensure(store.files.root)
     return job
 
 
-def _misfits(base: BaseModel, values: Mapping[str, object]) -> list[str]:
-    problems = []
-    layers = base.facts["layers"]
-    targets, names = values.get("target_modules"), sorted({layer["name"] for layer in layers})
-    if isinstance(targets, list):
-        known = {*names, *(layer["path"] for layer in layers)}
-        unknown = [str(target) for target in targets if target not in known]
-        if unknown or not targets:
-            given = ", ".join(unknown) or "empty"
-            problems.append(f"Target modules: {given}. {base.name} has {', '.join(names)}.")
-    return problems
+def _usable(values: Mapping[str, object]) -> RunSettings:
+    """The settings that are right one by one, so that those can be checked against the base while others are wrong."""
+    usable: dict[str, object] = {}
+    for name, value in values.items():
+        with contextlib.suppress(SettingsError):
+            parse({"method": values.get("method", "lora"), name: value})
+            usable[name] = value
+    try:
+        return parse(usable)
+    except SettingsError:
+        return RunSettings()
 
 
 def _check_files(store: Store, base: BaseModel, data: DataSet) -> None:
@@ -267,5 +309,5 @@ def _check_room(store: Store, base: BaseModel, settings: RunSettings) -> None:
     if free < needed:
         raise ActionError(
             f"The disk has {free / 1e6:,.0f} MB free, and this run wants {needed / 1e6:,.0f} MB. "
-            "Free some space, or choose a smaller rank."
+            "Free some space, or choose a method or a rank that trains less."
         )

@@ -31,6 +31,14 @@ class Sampling(NamedTuple):
     seed: int
 
 
+class Beginning(NamedTuple):
+    """What a run begins with: its base, its data, and the adapter it starts from, if any."""
+
+    base: BaseModel
+    data: DataSet
+    start: Adapter | None
+
+
 @contextmanager
 def opened(data_dir: Path | None) -> Iterator[Store]:
     """The store of the data folder, with the log of the command line in it."""
@@ -68,6 +76,25 @@ def data_set(store: Store, text: str) -> DataSet:
         names = ", ".join(data.name for data in known)
         raise UsageError(f"{text} is neither a data set nor a file. There are {names}.")
     return actions.import_file(store, file, file.name)
+
+
+def beginning(store: Store, data: str, model: str, start: str) -> Beginning:
+    """What a run begins with; an adapter to start from brings its base, and its data where none is named.
+
+    Raises:
+        UsageError: something named is not there, or no data set is named.
+        CommandFailed: the starter model could not be fetched.
+    """
+    begun = adapter(store, start) if start else None
+    base = begun.base_model if begun and not model else None
+    if data:
+        rows = data_set(store, data)
+    elif begun and begun.data_set:
+        rows = begun.data_set
+    else:
+        whose = f" {begun.name} came without its own." if begun else ""
+        raise UsageError(f"Give the data to learn from: --data NAME_OR_FILE.{whose}")
+    return Beginning(base or base_model(store, model or STARTER), rows, begun)
 
 
 def base_model(store: Store, text: str) -> BaseModel:

@@ -13,7 +13,7 @@ import typer
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, Job
-from studio import actions, asking, doctor, method_words, records
+from studio import actions, again, asking, doctor, method_words, records
 from studio.edge import CommandFailed, UsageError, at_the_edge
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, DataDir, SettingsCommand, with_settings
@@ -37,8 +37,20 @@ app.add_typer(models, name="models")
 @app.command(cls=SettingsCommand)
 @with_settings
 def train(
-    data: Annotated[str, typer.Option("--data", help="A sample's name, a data set's name, or a file.")],
-    model: Annotated[str, typer.Option("--model", help="A base model's name or number.")] = asking.STARTER,
+    data: Annotated[str, typer.Option("--data", help="A sample's name, a data set's name, or a file.")] = "",
+    model: Annotated[
+        str, typer.Option("--model", help="A base model's name or number.", show_default=asking.STARTER)
+    ] = "",
+    parent: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="ADAPTER",
+            help="Go on from this adapter (name or number): base and shape are its own, and so is the data unless "
+            "--data is given.",
+            show_default=False,
+        ),
+    ] = "",
     name: Annotated[str, typer.Option("--name", help="What to call the adapter.", show_default=False)] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
     as_json: AsJson = False,
@@ -47,14 +59,23 @@ def train(
 ) -> None:
     """Fine-tune a base model on a data set, and wait for the adapter."""
     with asking.opened(data_dir) as store:
-        chosen = asking.data_set(store, data)
-        base = asking.base_model(store, model)
-        job = actions.start_run(store, base_model_id=base.id, data_set_id=chosen.id, values=values, name=name)
-        if detach:
-            show(as_json, records.job_record(job), str(job.id))
-            return
-        job = asking.wait(store, job)
-        _show_trained(store, job, as_json)
+        chosen = asking.beginning(store, data, model, parent)
+        job = actions.start_run(
+            store,
+            base_model_id=chosen.base.id,
+            data_set_id=chosen.data.id,
+            values=values,
+            name=name,
+            start_adapter_id=chosen.start.id if chosen.start else None,
+        )
+        _see_through(store, job, detach, as_json)
+
+
+def _see_through(store: Store, job: Job, detach: bool, as_json: bool) -> None:
+    if detach:
+        show(as_json, records.job_record(job), str(job.id))
+    else:
+        _show_trained(store, asking.wait(store, job), as_json)
 
 
 def _show_trained(store: Store, job: Job, as_json: bool) -> None:
@@ -105,6 +126,25 @@ def stop_job(
     with asking.opened(data_dir) as store:
         record = records.job_record(actions.stop_job(store, number, "cancel" if cancel else "keep"))
     show(as_json, record, record["says"])
+
+
+@jobs.command("again")
+def run_again(
+    number: JobNumber,
+    epochs: Annotated[
+        str, typer.Option(metavar="WHOLE", help=f"This many more, from the adapter it left. {again.ANEW}")
+    ] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Print the new job's number and do not wait.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Give a finished run more epochs; without --epochs, train the same once more from its beginning."""
+    with asking.opened(data_dir) as store:
+        job = store.job(number)
+        more = again.more_epochs(store, job, epochs) if epochs else again.from_the_beginning(store, job)
+        if more.start_adapter_name and epochs:
+            say(f"Goes on from {plain(more.start_adapter_name)}. {again.ANEW}")
+        _see_through(store, more, detach, as_json)
 
 
 # --- adapters -----------------------------------------------------------------------------------------------------

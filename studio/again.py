@@ -1,0 +1,64 @@
+"""A run once more: the same from its beginning, or more epochs from where it ended.
+
+For the page and the command line. What a run is, and what it may start from, is in `actions.py`.
+"""
+
+from __future__ import annotations
+
+from adapters_store.store import Store
+from adapters_store.tables import Job
+from engine.settings import continued, parse
+from studio import actions
+
+ENDED_WITH_ADAPTER = ("completed", "stopped")
+ANEW = "The learning rate schedule starts anew: it warms up and falls over the new epochs."
+
+
+def can_go_on(job: Job) -> bool:
+    """Whether the run has left an adapter that more epochs can start from."""
+    return job.kind == "train" and job.state in ENDED_WITH_ADAPTER and job.adapter_id is not None
+
+
+def more_epochs(store: Store, job: Job, epochs: object, key: str | None = None) -> Job:
+    """Queue a run of `epochs` more on the same base and data with the same settings, from the adapter `job` left.
+
+    Raises:
+        ActionError: the run left no adapter.
+        SettingsError: no such number of epochs.
+    """
+    if not can_go_on(job):
+        raise actions.ActionError(_why_not(job))
+    assert job.adapter_id is not None
+    values = {**continued(parse(job.settings)).model_dump(mode="json"), "epochs": epochs}
+    return _queued(store, job, values, store.adapter(job.adapter_id).name, job.adapter_id, key)
+
+
+def from_the_beginning(store: Store, job: Job, key: str | None = None) -> Job:
+    """Queue the run once more as it was: same base, data, settings and start.
+
+    Raises:
+        ActionError: the job did not train, or what it needs is gone.
+    """
+    return _queued(store, job, job.settings, job.name, job.start_adapter_id, key)
+
+
+def _queued(store: Store, job: Job, values: dict[str, object], name: str, start: int | None, key: str | None) -> Job:
+    if job.base_model_id is None or job.data_set_id is None:
+        raise actions.ActionError(f"{job.name} did not train, so there is nothing to train again.")
+    return actions.start_run(
+        store,
+        base_model_id=job.base_model_id,
+        data_set_id=job.data_set_id,
+        values=values,
+        name=name,
+        key=key,
+        start_adapter_id=start,
+    )
+
+
+def _why_not(job: Job) -> str:
+    if job.kind != "train":
+        return f"{job.name} did not train, so it cannot be given more epochs."
+    if job.state in ENDED_WITH_ADAPTER:
+        return f"The adapter of {job.name} was deleted. Bring it back, or train again."
+    return f"{job.name} is {job.state}. Only a run that is completed, or stopped and kept, can be given more epochs."
