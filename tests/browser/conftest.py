@@ -1,7 +1,8 @@
 """A real studio in a process of its own, and a real Chromium that looks at it.
 
 The server is started as a person starts it, on a free port, in a data folder whose starter model is the tiny one, so
-that nothing is downloaded. One server serves a whole file of tests; each test gets a fresh browser context.
+that nothing is downloaded. One server and one browser profile serve a whole file of tests, so that a page's scripts are
+fetched and compiled once; what a page keeps in the profile goes when its test ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from adapters_store.store import Store
 from studio import launch
@@ -25,6 +27,7 @@ from tests.workshop import add_base, wait_for
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+expect.set_options(timeout=45_000)  # milliseconds, as for every other wait of the page
 STARTING = 90.0  # seconds; importing Gradio on a busy machine takes a while
 
 
@@ -55,6 +58,13 @@ def serve(root: Path, **environment: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
         )
+
+
+def with_starter(root: Path) -> Store:
+    """A data folder in which the tiny model stands for the starter model, so that none is fetched."""
+    store = Store(root)
+    add_base(store, source="starter")
+    return store
 
 
 def served(root: Path, store: Store, **environment: str) -> Iterator[Served]:
@@ -90,15 +100,13 @@ def _end_work(store: Store) -> None:
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A studio with the tiny model as its starter and the bundled samples."""
-    root = tmp_path_factory.mktemp("studio") / "data"
-    store = Store(root)
-    add_base(store, source="starter")
-    yield from served(root, store)
+    store = with_starter(tmp_path_factory.mktemp("studio") / "data")
+    yield from served(store.files.root, store)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """The machine's own Chromium, for one file: while it is open, its event loop holds the main thread."""
+    """The machine's own Chromium, for this folder: while it is open, its event loop holds the main thread."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.fail("No Chromium found. Install it, for example: apt-get install chromium")
@@ -109,18 +117,29 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser profile for one file of tests."""
+    with browser.new_context(viewport=DESK) as profile:
+        yield profile
+
+
 OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(browser: Browser, studio: Served) -> Iterator[OpenPage]:
-    """Opens the studio in a fresh browser. Afterwards: no script has failed and nothing outside was asked for."""
-    yield from pages_of(browser, studio)
+def open_page(profile: BrowserContext, studio: Served) -> Iterator[OpenPage]:
+    """Opens the studio in a new window. Afterwards: no script has failed and nothing outside was asked for."""
+    yield from _pages_in(profile, studio)
 
 
 def pages_of(browser: Browser, studio: Served) -> Iterator[OpenPage]:
-    """What `open_page` does, for a studio of one's own."""
-    contexts: list[BrowserContext] = []
+    """What `open_page` does, in a fresh profile, for a studio of one's own."""
+    with browser.new_context(viewport=DESK) as profile:
+        yield from _pages_in(profile, studio)
+
+
+def _pages_in(profile: BrowserContext, studio: Served) -> Iterator[OpenPage]:
     faults: list[str] = []
 
     def watch(page: Page) -> None:
@@ -128,20 +147,22 @@ def pages_of(browser: Browser, studio: Served) -> Iterator[OpenPage]:
         page.on("request", lambda request: _only_here(request.url, faults))
 
     def open_it(query: str = "", phone: bool = False, prepare: Callable[[Page], None] | None = None) -> Page:
-        context = browser.new_context(viewport=PHONE if phone else DESK)
-        contexts.append(context)
-        page = context.new_page()
+        page = profile.new_page()
+        page.set_viewport_size(PHONE if phone else DESK)
         watch(page)
         page.set_default_timeout(45_000)
         if prepare:
             prepare(page)
-        page.goto(studio.at(query), timeout=1000 * STARTING)  # the address is known before the page is built
+        # The address is known before the page is built, so the first answer may take a while.
+        page.goto(studio.at(query), timeout=1000 * STARTING, wait_until="domcontentloaded")
         page.get_by_role("heading", name="LoRA Studio").wait_for()
         return page
 
     yield open_it
-    for context in contexts:
-        context.close()
+    for page in profile.pages:
+        page.evaluate("localStorage.clear()")
+        page.close()
+    profile.clear_cookies()
     assert faults == []
 
 
@@ -155,3 +176,22 @@ def _only_here(url: str, faults: list[str]) -> None:
 def page(open_page: OpenPage) -> Page:
     """The studio, opened on the Train tab of a desk screen."""
     return open_page()
+
+
+# Colours fade: half way they may lack contrast. What moves for ever is not waited for.
+_SETTLED = """() => Promise.allSettled(document.getAnimations()
+  .filter(one => one.effect.getComputedTiming().endTime < Infinity).map(one => one.finished))"""
+
+
+def blocking_faults(page: Page) -> list[tuple[str, str, list[str]]]:
+    """What axe finds on the page that keeps somebody out, as the page is and in the other theme."""
+    found = []
+    for _ in ("this theme", "the other"):
+        page.evaluate(_SETTLED)
+        for fault in Axe().run(page).response["violations"]:
+            if fault["impact"] in ("serious", "critical"):
+                found.append((fault["id"], fault["impact"], [node["html"] for node in fault["nodes"]]))
+        dark = page.locator("body.dark").count()
+        page.locator("#theme-switch").click()
+        expect(page.locator("body.dark")).to_have_count(1 - dark)
+    return found

@@ -13,16 +13,15 @@ from playwright.sync_api import Browser, Page, expect
 from adapters_store.store import Store
 from jobs import process
 from studio import launch
-from tests.browser.conftest import STARTING, _end_work, serve
-from tests.workshop import add_base, wait_for
+from tests.browser.conftest import STARTING, _end_work, serve, with_starter
+from tests.workshop import wait_for
 
 SLOW = 60_000  # milliseconds; a worker has to load torch
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "data")
-    add_base(store, source="starter")
+    store = with_starter(tmp_path / "data")
     yield store
     _end_work(store)
     store.close()
