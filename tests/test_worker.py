@@ -4,13 +4,10 @@ pytest tests/test_worker.py
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +17,7 @@ from adapters_store.errors import StoreBusy
 from adapters_store.store import Store
 from engine import starter
 from jobs import process
-from jobs.ending import Ended, Ending
+from jobs.ending import Ending
 from jobs.queue import Lease
 from jobs.worker import do, in_words
 from studio import contestants
@@ -243,39 +240,6 @@ def test_a_busy_library_does_not_lose_a_finished_run(store: Store, monkeypatch: 
     done = wait_for_state(store, job.id, "completed")
     assert done.adapter_id is not None
     assert [p.name for p in (store.files.root / "adapters").iterdir()] == [store.adapter(done.adapter_id).folder]
-
-
-# --- ending -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ending() -> Iterator[Ending]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    ending = Ending()
-    ending.listen()
-    yield ending
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_a_signal_breaks_off_what_may_be_broken_off(ending: Ending) -> None:
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    with pytest.raises(Ended), ending.may_interrupt():
-        time.sleep(5)
-    assert ending.signal == "SIGTERM"
-
-
-def test_a_signal_waits_while_something_is_being_saved(ending: Ending) -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(Ended):
-        ending.check()
-
-
-def test_another_thread_can_call_the_work_off(ending: Ending) -> None:
-    threading.Timer(0.05, ending.call_off).start()
-    with pytest.raises(Ended), ending.may_interrupt():
-        time.sleep(5)
-    assert ending.signal == ""
 
 
 # --- words -----------------------------------------------------------------------------------------------------
