@@ -92,6 +92,11 @@ def job_sentence(job: Progressing) -> str:
     return sentences[job.state]()
 
 
+def again(kind: str) -> str:
+    """What to do about a job that was interrupted; what is fetched may go on where it stopped."""
+    return "Start it again; it begins from the first step." if kind == "train" else "Start it again."
+
+
 def _stage(job: Progressing) -> str:
     stage = str(job.progress.get("stage") or "")
     return stage if not stage or stage.endswith(".") else f"{stage}."

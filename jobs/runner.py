@@ -27,6 +27,7 @@ from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 from jobs import process
+from jobs.progress import again
 from jobs.queue import next_to_start
 
 log = logging.getLogger("runner")
@@ -38,7 +39,6 @@ CANCEL_GRACE = 8.0  # seconds a worker has to see that its job was cancelled, an
 KEEP_GRACE = 900.0  # seconds a worker has to measure a last time and save: ending it loses what it learned
 KILL_GRACE = 2.0  # seconds between asking and killing
 TRASH_SECONDS = 7 * 24 * 3600.0  # how long deleted adapters can be brought back
-AGAIN = "Start it again; it begins from the first step."
 
 _last_start: dict[Path, tuple[float, subprocess.Popen[bytes]]] = {}
 
@@ -166,14 +166,14 @@ def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[s
     if job.stop == "cancel":
         return "cancelled", "Cancelled. Nothing was kept."
     if not same_boot:
-        return "interrupted", f"The machine was restarted in the middle of this job. {AGAIN}"
+        return "interrupted", f"The machine was restarted in the middle of this job. {again(job.kind)}"
     if job.stop == "keep":
-        return "interrupted", f"It did not come to a stop, and its worker had to be ended. {AGAIN}"
+        return "interrupted", f"It did not come to a stop, and its worker had to be ended. {again(job.kind)}"
     if returncode is None:
-        return "interrupted", f"The worker is gone, and nobody saw how it ended. {AGAIN}"
+        return "interrupted", f"The worker is gone, and nobody saw how it ended. {again(job.kind)}"
     how = f"The worker {process.how_it_ended(returncode)}."
     if returncode < 0:
-        return "interrupted", f"{how} {AGAIN}"
+        return "interrupted", f"{how} {again(job.kind)}"
     return "failed", f"{how} Its log, job-{job.id}, has the details."
 
 

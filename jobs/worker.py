@@ -18,11 +18,10 @@ from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import errors, process
 from jobs.ending import Ended, Ending
+from jobs.progress import again
 from jobs.queue import Lease
 
 log = logging.getLogger("worker")
-
-AGAIN = "Start it again; it begins from the first step."
 
 
 def do(store: Store, job_id: int, ending: Ending) -> int:
@@ -68,7 +67,7 @@ def _record_end(lease: Lease, ending: Ending) -> None:
     elif lease.stop == "cancel":
         lease.move("cancelled", "Cancelled. Nothing was kept.")
     else:
-        lease.move("interrupted", f"The worker was asked to end ({ending.signal}). {AGAIN}")
+        lease.move("interrupted", f"The worker was asked to end ({ending.signal}). {again(lease.job.kind)}")
 
 
 def in_words(error: Exception, job: Job) -> str:

@@ -76,7 +76,8 @@ def fetch_words(job: Job) -> tuple[str, int]:
     done, total = (int(job.progress.get(key) or 0) for key in ("done_bytes", "total_bytes"))
     stage = str(job.progress.get("stage") or "").rstrip(".")
     if total and done < total:
-        return f"{called} is on its way: {done / 1e6:.0f} of {total / 1e6:.0f} MB.", 100 * done // total
+        digits = 0 if total >= 10**7 else 1
+        return f"{called} is on its way: {done / 1e6:.{digits}f} of {total / 1e6:.{digits}f} MB.", 100 * done // total
     if job.state == "queued":
         return f"{called} waits for its turn.", 0
     return " ".join([f"{called} is on its way.", *([f"{stage}."] if stage else [])]), 100 if total else 0
