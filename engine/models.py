@@ -172,17 +172,8 @@ def describe(path: Path, called: str = "") -> dict[str, Any]:
     Raises:
         ModelError: if the config is missing, damaged or none of a text model, or transformers cannot build it.
     """
-    called = called or str(path)
-    if problems := base_config.problems_in(path, called):
-        raise ModelError(problems)
-    try:
-        config = _config(path)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-        model.tie_weights()
-    except _NO_MODEL as error:
-        why = " ".join(str(error).split())
-        raise ModelError([f"The config.json of {called} does not describe a model that can be built: {why}"]) from error
+    model = without_weights(path, called)
+    config = model.config
     text = config.get_text_config()  # a model that also looks at pictures keeps what concerns text in a part
     layers = [
         {"path": p, "name": p.rpartition(".")[2], "in": features(layer)[0], "out": features(layer)[1]}
@@ -200,6 +191,21 @@ def describe(path: Path, called: str = "") -> dict[str, Any]:
         "weights_bytes": sum(p.stat().st_size for p in path.glob("*.safetensors")),
         "chat_template": has_chat_template(path),
     }
+
+
+def without_weights(path: Path, called: str = "") -> Any:
+    """The model as its config describes it, on torch's meta device: names and shapes. ModelError as `describe`."""
+    called = called or str(path)
+    if problems := base_config.problems_in(path, called):
+        raise ModelError(problems)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(_config(path), trust_remote_code=False)
+        model.tie_weights()
+    except _NO_MODEL as error:
+        why = " ".join(str(error).split())
+        raise ModelError([f"The config.json of {called} does not describe a model that can be built: {why}"]) from error
+    return model
 
 
 def max_length(config: Any) -> int:

@@ -1,0 +1,47 @@
+"""An adapter as numbers: what it does to a model, whatever method made it.
+
+Knows nothing about files (`adapter_files.py`) or whether it fits a certain model (`adapter_fit.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from engine.methods.lora import LowRank
+from engine.peft_rules import LoraConfig
+from engine.settings import Method
+
+
+class AdapterError(ValueError):
+    """An adapter that cannot be used. The message says why, in a sentence."""
+
+
+@dataclass(frozen=True)
+class AdapterOnDisk:
+    """An adapter as read, by what it does to a model. Every method fills one or two of these.
+
+    Attributes:
+        low_rank: updates beside linear layers, by the layer's path.
+        whole: values that take the places of parameters of the base, by path.
+        bottlenecks: tensors of `methods.additive.Bottleneck`, by `<layer>.<part>`.
+        prompt: (k, H) embeddings that stand before every row.
+        config: PEFT's config, where the folder is PEFT's LoRA.
+        tied: whether a value of `whole` also goes where its parameter is shared, as between embedding and head.
+    """
+
+    path: Path
+    method: Method
+    low_rank: dict[str, LowRank] = field(default_factory=dict)
+    whole: dict[str, Tensor] = field(default_factory=dict)
+    bottlenecks: dict[str, Tensor] = field(default_factory=dict)
+    prompt: Tensor | None = None
+    config: LoraConfig | None = None
+    tied: bool = True
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether it can answer as one row of a batch beside others: it leaves all parameters of the base alone."""
+        return not self.whole and not self.bottlenecks and self.prompt is None
