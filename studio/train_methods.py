@@ -42,7 +42,7 @@ def method_help(base: BaseModel | None, method: Method) -> str:
     """Beside the choice of the method: what it does and where it comes from, and which ones have no place here."""
     reasons = [f"{titles('method')[one]}; {why.split(', so ')[0]}." for one, why in refusals(base).items()]
     lines = [METHOD_LINES[method], *(f"Not offered: {reason}" for reason in reasons)]
-    return "".join(f'<p class="help">{html.escape(line)}</p>' for line in lines)
+    return "".join(f'<p class="help">{html.escape(line).replace("arXiv ", "arXiv&nbsp;")}</p>' for line in lines)
 
 
 def target_names(base: BaseModel | None) -> list[str]:

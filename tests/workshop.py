@@ -52,14 +52,14 @@ def shared_tiny_model(kind: str = "llama") -> Path:
     return make_tiny_model(folder / kind, kind)
 
 
-def add_base(store: Store, path: Path | None = None, source: str = "folder") -> BaseModel:
+def add_base(store: Store, path: Path | None = None, source: str = "folder", name: str = "tiny") -> BaseModel:
     """List the shared tiny model, or the one at `path`, in the library. As "starter" none is fetched beside it."""
     from engine import models
 
     path = path or shared_tiny_model()
     facts, fingerprint = models.describe(path), models.fingerprint(path)
     return store.add_base_model(
-        name="tiny", source=source, path=str(path), folder=None, fingerprint=fingerprint, facts=facts
+        name=name, source=source, path=str(path), folder=None, fingerprint=fingerprint, facts=facts
     )
 
 
