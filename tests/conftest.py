@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out (`--dist loadgroup`): a file stays in one process, and so does the whole folder `browser`.
+
+    Two browsers at a time on two cores starve each other; one beside other tests does not.
+    """
+    for item in items:
+        group = "browser" if item.path.parent.name == "browser" else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def _no_one_elses_files(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a test forgets to say, it never touches the data folder of the person who runs it."""
