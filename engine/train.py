@@ -11,7 +11,9 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -23,7 +25,20 @@ from engine.data.read import DataError
 from engine.data.render import IGNORED, Example, encode
 from engine.methods.fitted import Fitted
 from engine.models import LoadedBase
+from engine.position import Position, StepReport
 from engine.settings import RunSettings
+
+__all__ = [
+    "Position",
+    "Prepared",
+    "StepReport",
+    "TrainingError",
+    "learning_rate",
+    "prepare",
+    "summed_loss",
+    "train",
+    "validation_loss",
+]
 
 VALIDATIONS = 10  # per run, spread evenly
 
@@ -46,22 +61,6 @@ class Prepared:
     steps_per_epoch: int
     tokens_per_epoch: int
     answer_tokens_per_epoch: int
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What happened in one optimizer step. Step 0 is the start, measured only: the base, or a stored adapter."""
-
-    step: int
-    steps: int
-    loss: float | None  # mean over the answer tokens of the batch, before the step
-    validation_loss: float | None  # after the step, where it was measured
-    learning_rate: float
-    gradient_norm: float | None  # before it was limited
-    tokens: int  # seen so far, padding not counted
-    tokens_per_second: float | None  # of this step
-    seconds: float  # since the first step began
-    stopped: bool = False  # the run ends here because it was asked to
 
 
 def prepare(tokenizer: Any, rows: Sequence[dict[str, Any]], settings: RunSettings, max_length: int) -> Prepared:
@@ -99,6 +98,8 @@ def train(
     prepared: Prepared,
     settings: RunSettings,
     should_stop: Callable[[], bool] = lambda: False,
+    position: Position | None = None,
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[StepReport]:
     """Train what is fitted on `base.model`, yielding a report after each optimizer step.
 
@@ -108,29 +109,40 @@ def train(
         fitted: from `methods.fit`, on `base.model`, with these settings.
         should_stop: asked between micro-batches; once true, the unfinished step is dropped, the last step is reported
             again with the validation loss, and the run ends. It may raise, to end the run at once.
+        position: of `fitted`; where the run stands, kept up with every whole step. A restored one goes on from there:
+            with the same batches, rates and random draws, so bit for bit as if the run had never ended.
+        interruptible: entered around what takes long. What is raised in there from outside, such as by a signal,
+            leaves `position` whole.
 
     Raises:
         TrainingError: if loss or gradient is not a finite number, before the optimizer writes.
     """
     model = base.model
     parameters = list(fitted.trained.values())
-    on_cuda = base.device.kind == "cuda"
-    optimizer = torch.optim.AdamW(
-        parameter_groups(fitted, settings), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=on_cuda
-    )
-    torch.manual_seed(settings.seed)
+    at = position or Position(fitted, settings, base.device.kind)
+    at.seed(settings.seed)
     measure_every = max(1, prepared.steps // VALIDATIONS)
-    tokens = 0
     stopped = False
-    report = None
 
-    first = validation_loss(base, prepared.validation, settings.micro_batch)
-    if first is not None:
-        report = StepReport(0, prepared.steps, None, first, 0.0, None, 0, None, 0.0)
-        yield report
+    def measure() -> float | None:
+        with interruptible():
+            return validation_loss(base, prepared.validation, settings.micro_batch)
 
-    began = time.monotonic()
-    for step, batch in enumerate(_all_batches(prepared.train, settings), 1):
+    def told(report: StepReport) -> StepReport:
+        due = report.step % measure_every == 0 or report.step == prepared.steps
+        measured = measure() if due else None
+        return at.tell(replace(report, validation_loss=measured, seconds=time.monotonic() - began))
+
+    if at.report is None:
+        first = measure()
+        if first is not None:
+            yield StepReport(0, prepared.steps, None, first, 0.0, None, 0, None, 0.0)
+    began = time.monotonic() - at.seconds
+    if at.report is not None and not at.told:
+        yield told(at.report)
+
+    tokens = at.report.tokens if at.report else 0
+    for step, batch in islice(enumerate(_all_batches(prepared.train, settings), 1), at.step, None):
         # --- one optimizer step -------------------------------------------------------------------------------
         step_began = time.monotonic()
         model.train()
@@ -140,44 +152,31 @@ def train(
             stopped = should_stop() or _over(settings.max_seconds, began)
             if stopped:
                 break
-            part = summed_loss(base, micro) / answers
-            torch.autograd.backward(part)
-            loss += part.item()
+            with interruptible():
+                part = summed_loss(base, micro) / answers
+                torch.autograd.backward(part)
+                loss += part.item()
         if stopped:
             break
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm).item()
         _check_finite(loss, norm, step, settings.learning_rate)
         rate = learning_rate(step - 1, prepared.steps, settings)
-        for group in optimizer.param_groups:
+        for group in at.optimizer.param_groups:
             group["lr"] = rate * group["ratio"]
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        at.optimizer.step()
+        at.optimizer.zero_grad(set_to_none=True)
         step_tokens = sum(len(e.ids) for e in batch)
         tokens += step_tokens
-        speed = step_tokens / (time.monotonic() - step_began)
+        now = time.monotonic()
+        speed = step_tokens / (now - step_began)
+        report = StepReport(step, prepared.steps, loss, None, rate, norm, tokens, speed, now - began)
+        at.moved(report)
         # --- once in a while: how good is it on rows it does not learn? ---------------------------------------
-        measured = None
-        if step % measure_every == 0 or step == prepared.steps:
-            measured = validation_loss(base, prepared.validation, settings.micro_batch)
-        seconds = time.monotonic() - began
-        report = StepReport(step, prepared.steps, loss, measured, rate, norm, tokens, speed, seconds)
-        yield report
+        yield told(report)
 
-    if stopped and report:
-        optimizer.zero_grad(set_to_none=True)
-        measured = validation_loss(base, prepared.validation, settings.micro_batch)
-        yield replace(report, validation_loss=measured, seconds=time.monotonic() - began, stopped=True)
-
-
-def parameter_groups(fitted: Fitted, settings: RunSettings) -> list[dict[str, Any]]:
-    """The trained parameters by their learning rate as a multiple of the common one.
-
-    B learns `b_ratio` times faster than A: LoRA+, Hayou et al. 2024, arXiv 2402.12354, section 4.
-    """
-    fast = [p for name, p in fitted.trained.items() if name.endswith("lora_B.weight")]
-    rest = [p for name, p in fitted.trained.items() if not name.endswith("lora_B.weight")]
-    groups = [{"params": rest, "ratio": 1.0}, {"params": fast, "ratio": settings.b_ratio}]
-    return [group for group in groups if group["params"]]
+    if stopped and at.report:
+        at.optimizer.zero_grad(set_to_none=True)
+        yield replace(at.report, validation_loss=measure(), seconds=time.monotonic() - began, stopped=True)
 
 
 def learning_rate(step: int, steps: int, settings: RunSettings) -> float:
