@@ -307,6 +307,7 @@ def test_a_second_start_says_where_the_first_is(page: Page) -> None:
 
 
 def test_ctrl_c_closes_the_page_in_order(page: Page) -> None:
+    assert page.status("/healthz") == 200  # before that, Ctrl-C breaks a start off
     assert (page.root / "page.json").exists()
     page.process.send_signal(signal.SIGINT)
     said, _ = page.process.communicate(timeout=30)
