@@ -254,7 +254,13 @@ def test_a_cancelled_job_in_the_queue_is_never_started(store: Store) -> None:
 
 
 def job_like(state: str, stop: str | None = None, **fields: Any) -> Any:
-    return SimpleNamespace(**{"id": 1, "state": state, "stop": stop, "adapter_id": None, "progress": {}, **fields})
+    known = {"id": 1, "kind": "train", "state": state, "stop": stop, "adapter_id": None, "progress": {}}
+    return SimpleNamespace(**{**known, **fields})
+
+
+def test_what_is_fetched_is_not_said_to_begin_from_a_first_step() -> None:
+    assert verdict(job_like("running"), None)[1].endswith("Start it again; it begins from the first step.")
+    assert verdict(job_like("running", kind="fetch"), None)[1].endswith("how it ended. Start it again.")
 
 
 @pytest.mark.parametrize(
