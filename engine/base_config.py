@@ -35,6 +35,11 @@ def problems(config: Mapping[str, Any], called: str) -> list[str]:
         ]
     kind = config.get("model_type")
     found = [f"{called} asks for foreign code ({key} in config.json), which is never run." for key in _code(config)]
+    if config.get("quantization_config"):
+        found.append(
+            f"{called} is stored quantised (quantization_config in config.json). Use its original weights: the setting "
+            "Base precision quantises them here."
+        )
     if not kind:
         return [*found, f"{called} does not say what it is: config.json has no model_type."]
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:

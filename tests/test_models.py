@@ -63,6 +63,7 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (lambda f: (f / "config.json").write_text("[]"), "one JSON object"),
     (_config(auto_map={"AutoModel": "evil.Model"}), "needs its own Python code"),
     (_config(model_type="vit"), "no text model"),
+    (_config(quantization_config={"quant_method": "gptq"}), "stored quantised"),
     (_as_pickle, "a format that can run code"),
     (lambda f: (f / "model.safetensors").unlink(), "has no weights"),
     (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
