@@ -6,6 +6,7 @@ static/library.js. Searching, sorting and cutting happen in the store. Keeps not
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ class Library:
                     self.count = html(elem_classes="fact library-count")
                 self.table = _piece("Table", "row_open sort_by marked go_train clear_search")
             with gr.Column(scale=0, min_width=340, elem_classes="sticky library-side"):
-                self.card = _piece("Card", "compare rename delete")
+                self.card = _piece("Card", "compare train_on rename delete")
                 self.notice = _piece("Notice", "undo")
 
     def connect(self) -> None:
@@ -78,6 +79,7 @@ class Library:
         self.table.go_train(lambda: shell.go("train"), None, shell.tabs, **quiet)
         self.table.clear_search(lambda: "", None, self.search, **quiet)
         self.card.compare(self.compare, self.marked, [shell.tabs, shell.contestants], **quiet)
+        self.card.train_on(self.train_on, None, [shell.tabs, shell.start], **quiet)
         self.card.rename(said(self.rename, self.notice), asked, outputs, **in_turn)
         self.card.delete(said(self.delete, self.notice), asked, [*outputs, self.marked], **in_turn)
         self.notice.undo(said(self.undo, self.notice), asked, [*outputs, shell.adapter], **in_turn)
@@ -148,6 +150,10 @@ class Library:
         """Hand the marked adapters, or else the open one, over to Compare."""
         chosen = [str(adapter.id) for adapter in self._marked(marked)] or [str(_id(event))]
         return self.shell.go("compare"), ",".join(chosen)
+
+    def train_on(self, event: gr.EventData) -> tuple[gr.Tabs, str]:
+        """Open the Train tab with this adapter to start from; the time makes every press a new wish."""
+        return self.shell.go("train"), f"{_id(event)} {time.monotonic_ns()}"
 
     def rename(self, search: str, order: str, _adapter: str, marked: str, event: gr.EventData) -> dict[Any, Any]:
         """Give the adapter another name."""

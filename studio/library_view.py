@@ -169,6 +169,7 @@ def _facts(adapter: Adapter) -> list[tuple[str, str, str]]:
     facts = [
         ("Base", adapter.base_model.name, ""),
         ("Data", f"{data.name}, {data.rows:,} rows" if data else "", ""),
+        ("Trained on from", adapter.parent_name or "", ""),
         ("Method", method_words.of_adapter(adapter), ""),
         ("Target modules", ", ".join(adapter.target_modules) if method_words.has_rank(adapter) else "", ""),
         ("Steps", f"{adapter.steps:,}", ""),
@@ -188,6 +189,7 @@ def _buttons(adapter: Adapter, marked: Sequence[Adapter]) -> str:
     return (
         '<div class="detail-buttons">'
         f'<button type="button" class="small main" data-act="compare">{label}</button>{names}'
+        '<button type="button" class="small" data-act="train_on">Train on from here</button>'
         f'<div class="thirds"><a class="small" href="/download/adapter/{adapter.id}" download>Download</a>'
         '<button type="button" class="small" data-act="rename">Rename</button>'
         '<button type="button" class="small danger" data-act="delete">Delete</button></div></div>'

@@ -10,7 +10,7 @@ from typing import Any
 from adapters_store.states import LIVE
 from adapters_store.tables import Job
 from jobs.progress import duration, job_sentence, loss_text
-from studio import method_words
+from studio import again, method_words
 
 DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
 WORDS = {"stopped": "stopped, kept"}
@@ -50,7 +50,18 @@ def opened(job: Job) -> Facts:
         "adapter": adapter,
         "figures": figures(job) if job.kind == "train" and job.started_at is not None else [],
         "again": job.state in DONE,
+        "more": more(job),
         "about": about(job),
+    }
+
+
+def more(job: Job) -> Facts | None:
+    """What the question for more epochs says and starts from; None where the run cannot be given any."""
+    if not again.can_go_on(job):
+        return None
+    return {
+        "epochs": int(job.settings.get("epochs") or 1),
+        "says": f"On the same data with the same settings, from the adapter of this run. {again.ANEW}",
     }
 
 
@@ -90,7 +101,8 @@ def about(job: Job) -> str:
     used = job.settings
     names = [job.base_model.name if job.base_model else "", job.data_set.name if job.data_set else ""]
     how = f"{method_words.of_settings(used)}, learning rate {_rate(used.get('learning_rate'))}"
-    return " · ".join([*filter(None, names), how])
+    start = f"from {job.start_adapter_name}" if job.start_adapter_name else ""
+    return " · ".join(filter(None, [*names, start, how]))
 
 
 def _row(job: Job, group: str, fact: str, time: str, at: float | None = None) -> Facts:

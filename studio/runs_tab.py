@@ -16,7 +16,7 @@ import gradio as gr
 from adapters_store.states import LIVE
 from adapters_store.tables import Job
 from jobs import runner
-from studio import actions, live_chart, run_facts
+from studio import actions, again, live_chart, run_facts
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, scripted
 from studio.static_files import PLOTLY, static_url
@@ -116,30 +116,26 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
     def train_again(question: object) -> Answer:
         """Queue the same settings again; asking twice with one key queues once. An interrupted run begins anew."""
         asked = question if isinstance(question, dict) else {}
-        job, key = store.job(_id(asked)), asked.get("key")
+        job = store.job(_id(asked))
         if job.state == "interrupted":
             return requeue(job)
-        if job.base_model_id is None or job.data_set_id is None:
-            raise actions.ActionError(f"{job.name} did not train, so there is nothing to train again.")
-        again = actions.start_run(
-            store,
-            base_model_id=job.base_model_id,
-            data_set_id=job.data_set_id,
-            values=job.settings,
-            name=job.name,
-            key=f"again-{key[:64]}" if isinstance(key, str) and key else None,
-        )
-        return {"open": again.id}
+        return {"open": again.from_the_beginning(store, job, _key(asked)).id}
+
+    def more_epochs(question: object) -> Answer:
+        """Queue more epochs of a finished run, from the adapter it left; asking twice with one key queues once."""
+        asked = question if isinstance(question, dict) else {}
+        more = again.more_epochs(store, store.job(_id(asked)), asked.get("epochs"), _key(asked))
+        return {"open": more.id}
 
     def fetch_again(question: object) -> Answer:
         """Try a fetch that failed once more."""
         job = store.job(_id(question if isinstance(question, dict) else {}))
         if job.state == "interrupted":
             return requeue(job)
-        again = actions.fetch_again(store, job)
-        return {"open": again.id} if again else {}
+        fetch = actions.fetch_again(store, job)
+        return {"open": fetch.id} if fetch else {}
 
-    return [runs_state, stop_run, train_again, fetch_again]
+    return [runs_state, stop_run, train_again, more_epochs, fetch_again]
 
 
 def answered(fn: Callable[[object], Answer]) -> Callable[[object], Answer]:
@@ -161,6 +157,12 @@ def _chosen(jobs: Sequence[Job], asked: Job | None) -> Job | None:
     trained = [job for job in jobs if job.kind == "train"]
     under_way = [job for job in trained if job.state in LIVE]
     return asked or next(iter([*under_way, *trained, *jobs]), None)
+
+
+def _key(asked: dict[str, Any]) -> str | None:
+    """What makes two presses one wish."""
+    key = asked.get("key")
+    return f"again-{key[:64]}" if isinstance(key, str) and key else None
 
 
 def _id(asked: dict[str, Any]) -> int:

@@ -58,7 +58,7 @@ def scripted(script: str, mount: str, given: str, events: str, **options: Any) -
 
 @dataclass
 class Shell:
-    """What the tabs share. `page.load(fn, ...)` runs when a page is opened."""
+    """What the tabs share. `page.load(fn, ...)` runs when a page is opened; `start` is the adapter to train on from."""
 
     page: gr.Blocks
     tabs: gr.Tabs
@@ -66,6 +66,7 @@ class Shell:
     job: gr.Textbox
     adapter: gr.Textbox
     contestants: gr.Textbox
+    start: gr.Textbox
 
     def go(self, tab: TabName) -> gr.Tabs:
         """The update that opens a tab; its event names `tabs` as an output."""

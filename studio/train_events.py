@@ -16,9 +16,9 @@ from typing import Any
 import gradio as gr
 
 from adapters_store.store import NotFound
-from adapters_store.tables import BaseModel, DataSet, Job
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine.data.check import DataError, read_rows
-from engine.settings import RunSettings, SettingsError
+from engine.settings import SHAPE, RunSettings, SettingsError
 from jobs import sources
 from jobs.ask import AnswererError
 from studio import actions, forms, train_facts, train_settings
@@ -189,17 +189,22 @@ class TrainEvents:
 
     # --- start ----------------------------------------------------------------------------------------------------
 
-    def start(self, base_id: object, data_id: object, *rest: object) -> Updates:
-        """Queue the run. The ticket makes a double click ask for the same run twice."""
+    def start(self, base_id: object, data_id: object, *rest: object, start: Adapter | None = None) -> Updates:
+        """Queue the run. The ticket makes a double click ask for the same run twice.
+
+        The shape of a run that starts from an adapter is the adapter's, so its fields are not asked.
+        """
         *values, ticket = rest
         base, data = self._base(base_id), self._data(data_id)
         if base is None or data is None:
             return {self.ui.problems: problem_list(self._missing(base, data))}
+        given = forms.settings_of(ORDER, values)
         job = actions.start_run(
             self.store,
             base_model_id=base.id,
             data_set_id=data.id,
-            values=forms.settings_of(ORDER, values),
+            values={name: value for name, value in given.items() if start is None or name not in SHAPE},
+            start_adapter_id=start.id if start else None,
             key=ticket if isinstance(ticket, str) and len(ticket) == 32 and ticket.isalnum() else None,
         )
         return {self.ui.problems: "", self.ui.line: train_facts.queued_line(job), self.ui.queued: str(job.id)}

@@ -46,6 +46,10 @@ class Layout:
                     self.data = forms.unjudged(gr.Dropdown([], label="Data set", interactive=True, elem_id="data"))
                     self.data_help = html(train_facts.data_help(None))
             self._other_model()
+            self.start_from = forms.unjudged(
+                gr.Dropdown([], label="Start from", interactive=True, visible=False, elem_id="start-from")
+            )
+            self.start_help = html(elem_id="start-help")
             self.drop = gr.File(label="Data file", height=44, elem_classes="drop", type="filepath", elem_id="drop")
             self.drop_problems = html(elem_id="drop-problems")
             self.rows = html(elem_id="first-rows")

@@ -14,6 +14,7 @@ from studio.page import Studio, said
 from studio.shell import Shell
 from studio.train_events import TrainEvents
 from studio.train_layout import MORE, PRESETS, Layout
+from studio.train_start import TrainStart
 
 # What the browser counts with alone, while it is moved; every other setting that changes the count asks the server.
 _MOVED = ("rank", "alpha", "bottleneck", "prompt_tokens")
@@ -28,7 +29,8 @@ setTimeout(() => document.querySelector('#problems [role=alert]')?.scrollIntoVie
 def build(studio: Studio, shell: Shell) -> None:
     """Draw the tab and connect it."""
     layout = Layout()
-    wires = _Wires(layout, TrainEvents(studio, shell, layout))
+    events = TrainEvents(studio, shell, layout)
+    wires = _Wires(layout, events, TrainStart(studio, events, layout))
     wires.choices(shell)
     wires.models(shell)
     wires.numbers()
@@ -38,15 +40,16 @@ def build(studio: Studio, shell: Shell) -> None:
 class _Wires:
     """The tab's widgets and its handlers, brought together."""
 
-    def __init__(self, ui: Layout, events: TrainEvents) -> None:
-        self.ui, self.events = ui, events
+    def __init__(self, ui: Layout, events: TrainEvents, starts: TrainStart) -> None:
+        self.ui, self.events, self.starts = ui, events, starts
         self._counted = [ui.base, ui.data, ui.defaults, *ui.values()]
         self._arrival = [ui.arrival, ui.rescue, ui.retry, ui.added]
 
     def choices(self, shell: Shell) -> None:
-        """Base and data: what fills them, and what follows from a choice."""
-        ui, on = self.ui, self.events
-        asked = [ui.base, ui.data, ui.looked_at, ui.defaults, *ui.values()]
+        """Base, data and start: what fills them, and what follows from a choice."""
+        ui, on, starts = self.ui, self.events, self.starts
+        rest = [ui.data, ui.looked_at, ui.defaults, *ui.values()]
+        asked = [ui.start_from, ui.base, *rest]
         shown = [
             ui.base,
             ui.base_help,
@@ -58,7 +61,8 @@ class _Wires:
             ui.looked_at,
             ui.to_count,
         ]
-        shown += [*self._arrival, *ui.values(), ui.presets_row, ui.method_help]
+        shown += [*self._arrival, *ui.values(), ui.presets_row, ui.method_help, ui.start_from, ui.start_help]
+        shown += ui.presets
         dropped = self._on(ui.drop.upload, on.take_file, [ui.drop], [ui.data, ui.drop], ui.drop_problems)
         for way in (
             shell.page.load,
@@ -66,11 +70,14 @@ class _Wires:
             shell.pulse.data_changed,
             ui.base.input,
             ui.data.input,
+            ui.start_from.input,
             ui.settings["method"].input,
             ui.settings["target_modules"].input,
             dropped.then,
         ):
-            self._on(way, on.show, asked, shown, ui.problems)
+            self._on(way, starts.show, asked, shown, ui.problems)
+        self._on(shell.start.change, starts.begin, [shell.start, *rest], shown, ui.problems)
+        self._on(shell.pulse.adapters_changed, starts.offer, [ui.start_from, ui.base], [ui.start_from], ui.problems)
 
     def models(self, shell: Shell) -> None:
         """The way of the starter model, and models from elsewhere."""
@@ -104,9 +111,9 @@ class _Wires:
     def start(self, shell: Shell) -> None:
         """The button, the line under it, and what becomes of the run."""
         ui, on = self.ui, self.events
-        given = [ui.base, ui.data, *ui.values(), ui.ticket]
+        given = [ui.start_from, ui.base, ui.data, *ui.values(), ui.ticket]
         once = {"js": _TICKET, "trigger_mode": "once"}
-        started = self._on(ui.start.click, on.start, given, [ui.line, ui.queued], ui.problems, **once)
+        started = self._on(ui.start.click, self.starts.start, given, [ui.line, ui.queued], ui.problems, **once)
         started.then(None, None, None, js=_STARTED)
         for way in (shell.page.load, shell.pulse.jobs_changed):
             self._on(way, on.tell, [ui.queued], [], ui.line)

@@ -14,7 +14,7 @@ def build_page(studio: Studio) -> gr.Blocks:
     page = gr.Blocks(title="LoRA Studio", fill_width=True, analytics_enabled=False)
     with page:
         pulse = top_bar(studio)
-        fields = {name: hidden(name) for name in ("job", "adapter", "contestants")}
+        fields = {name: hidden(name) for name in ("job", "adapter", "contestants", "start")}
         with gr.Tabs(selected="train", elem_id="tabs") as tabs:
             shell = Shell(page, tabs, pulse, **fields)
             with gr.Tab("Train", id="train", elem_id="tab-train"):

@@ -88,7 +88,7 @@ def make(store: Store, data_dir: Path, *answers: Any) -> TrainEvents:
         page = gr.Blocks()
         with page:
             layout = Layout()
-            shell = Shell(page, gr.Tabs(), html(), hidden("job"), hidden("adapter"), hidden("contestants"))
+            shell = Shell(page, gr.Tabs(), html(), *map(hidden, ("job", "adapter", "contestants", "start")))
         return TrainEvents(studio, shell, layout)
 
     return in_a_loop(build)

@@ -160,6 +160,7 @@ class Runs {
   forget(id) {
     this.shown = id;
     this.sure(false);
+    this.moreAsked(false);
     say(this.parts.told, "");
   }
 
@@ -172,13 +173,16 @@ class Runs {
     progress.setAttribute("aria-label", `Progress of ${name}`);
   }
 
-  showButtons({ live, waiting, stopping, train, adapter, again, state }) {
+  showButtons({ live, waiting, stopping, train, adapter, again, more, state }) {
     const { buttons } = this.parts;
     show(buttons.keep, live && train && !stopping);
     show(buttons.cancel, waiting || (live && !stopping));
     show(buttons.compare, adapter != null);
     show(buttons.library, adapter != null);
     show(buttons.again, again && train);
+    show(buttons.more, more != null);
+    if (more == null) this.moreAsked(false);
+    else say(this.parts.epochsSay, more.says);
     show(buttons.retry, again && !train && state !== "completed");
     say(buttons.again, state === "completed" || state === "stopped" ? "Train again" : "Try again");
   }
@@ -222,6 +226,23 @@ class Runs {
     this.ask("stop_run", { job: this.run.id, how: "cancel" });
   }
 
+  moreAsked(open) {
+    const { epochs, epochsForm, buttons } = this.parts;
+    if (epochsForm.hidden === !open) return;
+    show(epochsForm, open);
+    buttons.more.setAttribute("aria-expanded", String(open));
+    if (!open) return;
+    epochs.value = this.run.more.epochs;
+    epochs.focus();
+    epochs.select();
+  }
+
+  moreEpochs(event) {
+    event.preventDefault();
+    this.moreAsked(false);
+    this.ask("more_epochs", { job: this.run.id, epochs: this.parts.epochs.value, key: once() });
+  }
+
   async ask(name, question) {
     const { told } = this.parts;
     try {
@@ -254,7 +275,8 @@ class Runs {
     return {
       compare: button("Compare with the base", "main", hand("compare")),
       library: button("Show in library", "", hand("show_adapter")),
-      again: button("Train again", "", () => this.ask("train_again", { job: this.run.id, key: crypto.randomUUID?.() ?? String(Math.random()) })),
+      again: button("Train again", "", () => this.ask("train_again", { job: this.run.id, key: once() })),
+      more: button("More epochs", "", () => this.moreAsked(this.parts.epochsForm.hidden)),
       retry: button("Retry", "main", () => this.ask("fetch_again", { job: this.run.id })),
       keep: button("Stop and keep", "", () => this.ask("stop_run", { job: this.run.id, how: "keep" })),
       cancel: button("Cancel", "", () => this.cancel()),
@@ -296,7 +318,17 @@ class Runs {
     const buttons = h("div", { class: "buttons" }, Object.values(parts.buttons));
     return h("section", { class: "card head-card" },
       h("div", { class: "open-head" }, h("div", { class: "open-title" }, parts.name, parts.pill), buttons),
-      parts.sentence, parts.progress, parts.figures, parts.about, parts.told);
+      parts.sentence, this.makeMore(), parts.progress, parts.figures, parts.about, parts.told);
+  }
+
+  makeMore() {
+    const { parts } = this;
+    parts.epochs = h("input", { type: "number", min: 1, max: 1000, step: 1, required: true });
+    parts.epochsSay = h("p", { class: "help" });
+    parts.buttons.more.setAttribute("aria-expanded", "false");
+    const close = h("button", { type: "button", class: "small", onclick: () => this.moreAsked(false) }, "Close");
+    return (parts.epochsForm = h("form", { class: "more-epochs", hidden: true, novalidate: true, onsubmit: (event) => this.moreEpochs(event) },
+      h("label", {}, "More epochs ", parts.epochs), h("button", { type: "submit", class: "small main" }, "Train on"), close, parts.epochsSay));
   }
 
   makeCurve() {
@@ -323,6 +355,11 @@ class Runs {
   bindChoice(seg) {
     seg.addEventListener("change", (event) => this.chart.choose(seg.dataset.what, event.target.value));
   }
+}
+
+/** A key for one wish: asking twice with it is asking once. */
+function once() {
+  return crypto.randomUUID?.() ?? String(Math.random());
 }
 
 function choice(label, what, words) {
