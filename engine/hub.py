@@ -113,7 +113,10 @@ def fetch(hub: Hub, listing: Listing, into: Path, judge: Judge, progress: Progre
         raise HubError(problems)
     files = [*listing.small, *weights]
     whole = sum(file.size for file in files)
-    _bring(hub, listing, files, into, lambda done: progress("Downloading", done, whole))
+    try:
+        _bring(hub, listing, files, into, lambda done: progress("Downloading", done, whole))
+    except Refused as refused:
+        raise HubError([_refusal(hub, listing.wanted, refused)]) from None
     return [into / file.name for file in files]
 
 

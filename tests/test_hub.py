@@ -281,6 +281,16 @@ def test_a_disk_that_is_too_small_is_named_before_any_weight_is_fetched(
     assert not weights_were_asked_for(served)
 
 
+def test_a_hub_that_changes_its_mind_in_the_middle_is_understood_too(served: StandIn, into: Path) -> None:
+    def gate(stage: str, done: int, total: int) -> None:
+        served.faults.gated = stage == "Downloading"
+
+    with Hub() as connection:
+        listing = hubs.look_up(connection, HubId(ID))
+        with pytest.raises(HubError, match="org/tiny is gated"):
+            hubs.fetch(connection, listing, into, lambda _: [], gate)
+
+
 def test_a_missing_model_or_revision_is_said_to_be_missing(served: StandIn, into: Path) -> None:
     assert "has no model org/nobody" in problems(into, "org/nobody")[0]
     assert "org/tiny has no revision v9" in problems(into, revision="v9")[0]
