@@ -17,7 +17,7 @@ from adapters_store.shelf import Shelf, added, checked_name, found, mark_changed
 from adapters_store.states import FINAL, LIVE, TRANSITIONS, allowed
 from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner
 
-KINDS = ("train", "fetch")
+KINDS = ("train", "fetch", "import", "export")
 
 
 class JobShelf(Shelf):

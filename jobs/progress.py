@@ -82,7 +82,7 @@ def job_sentence(job: Progressing) -> str:
         "queued": lambda: "Waiting for its turn.",
         "starting": lambda: _stage(job) or "Starting.",
         "running": lambda: _training(job) if job.kind == "train" else _fetching(job),
-        "finishing": lambda: "Saving the adapter." if job.kind == "train" else "Saving the model.",
+        "finishing": lambda: "Saving the adapter." if job.kind in ("train", "import") else "Saving the model.",
         "completed": lambda: _completed(job),
         "stopped": lambda: _stopped(job),
         "cancelled": lambda: job.why or "Cancelled. Nothing was kept.",

@@ -3,7 +3,7 @@
     python -m jobs.worker JOB_ID --data-dir DIR
 
 This is an edge: whatever goes wrong is logged with its traceback and becomes one sentence in the job. What a job of a
-kind does is in `training.py` and `fetching.py`; who starts workers is in `runner.py`.
+kind does is in `training.py`, `fetching.py`, `importing.py` and `exporting.py`; who starts workers is in `runner.py`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,17 @@ def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
         from jobs import training
 
         training.run(store, lease, ending)
+        return
+    lease.say("Starting")
+    if lease.job.kind == "import":
+        from jobs import importing
+
+        importing.run(store, lease, ending)
+    elif lease.job.kind == "export":
+        from jobs import exporting
+
+        exporting.run(store, lease, ending)
     else:
-        lease.say("Starting")
         from jobs import fetching
 
         fetching.run(store, lease, ending)

@@ -99,14 +99,14 @@ def add_model(store: Store, text: str, name: str | None = None, revision: str = 
     except sources.SourceError as error:
         raise ActionError(str(error)) from error
     wanted = clean_name(name or source.name, "model")
-    return _queue(store, "fetch", wanted, {**source.settings, "name": wanted})
+    return queue(store, "fetch", wanted, {**source.settings, "name": wanted})
 
 
 def fetch_again(store: Store, job: Job) -> Job | None:
     """Try a fetch that ended without a model once more; what an earlier try left is taken up. None: it is here."""
     if job.settings.get("source") == "starter":
         return fetch_starter(store)
-    return _queue(store, "fetch", job.name, job.settings)
+    return queue(store, "fetch", job.name, job.settings)
 
 
 def start_run(
@@ -135,7 +135,7 @@ def start_run(
     _check_files(store, base, data)
     _check_room(store, base, settings)
     wanted = clean_name(name, _run_name(data, settings, start))
-    return _queue(
+    return queue(
         store,
         "train",
         wanted,
@@ -257,9 +257,9 @@ def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
     return data
 
 
-def _queue(
+def queue(
     store: Store,
-    kind: Literal["train", "fetch"],
+    kind: Literal["train", "fetch", "import", "export"],
     name: str,
     settings: dict[str, Any],
     *,
@@ -268,6 +268,7 @@ def _queue(
     start_adapter_id: int | None = None,
     key: str | None = None,
 ) -> Job:
+    """Put a job at the end of the queue, and see to it that a runner is there. ActionError if the queue is full."""
     if len(store.waiting()) >= MOST_WAITING:
         raise ActionError(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
     job = store.submit(

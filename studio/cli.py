@@ -6,26 +6,24 @@ be. Imports neither torch nor Gradio; what the commands do is in `actions.py`, a
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, Job
-from studio import actions, again, asking, doctor, method_words, records
-from studio.edge import CommandFailed, UsageError, at_the_edge
+from adapters_store.tables import Job
+from studio import actions, again, asking, doctor, records
+from studio.adapter_commands import adapters
+from studio.edge import CommandFailed, at_the_edge
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, DataDir, SettingsCommand, with_settings
 from studio.terminal import plain, print_json, say, show, side_by_side, table
-from studio.words import file_name
 
 Which = Annotated[str, typer.Argument(help="Its number or its name.", show_default=False)]
 JobNumber = Annotated[int, typer.Argument(help="The number of the job.", min=1, show_default=False)]
 
 app = typer.Typer(help="LoRA Studio for scripts.", add_completion=False, **PLAIN)
 jobs = typer.Typer(help="The queue: what runs, waits and has ended.", **PLAIN)
-adapters = typer.Typer(help="The library of trained adapters.", **PLAIN)
 app.add_typer(jobs, name="jobs")
 app.add_typer(adapters, name="adapters")
 app.add_typer(models, name="models")
@@ -145,67 +143,6 @@ def run_again(
         if more.start_adapter_name and epochs:
             say(f"Goes on from {plain(more.start_adapter_name)}. {again.ANEW}")
         _see_through(store, more, detach, as_json)
-
-
-# --- adapters -----------------------------------------------------------------------------------------------------
-
-
-@adapters.command("list")
-def list_adapters(
-    search: Annotated[str, typer.Option(help="Words in the names of adapter, base and data.")] = "",
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """List the adapters, the newest first."""
-    with asking.opened(data_dir) as store:
-        found, total = store.adapters(search=search, limit=1000)
-    rows = [
-        (a.id, a.name, a.base_model.name, method_words.of_adapter(a), a.validation_loss, a.sha256[:10]) for a in found
-    ]
-    heads = ("Adapter", "Name", "Base", "Method", "Validation", "Hash")
-    show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
-    if total > len(found):
-        say(f"{total - len(found)} more; narrow it with --search.")
-
-
-@adapters.command("export")
-def export_adapter(
-    which: Which,
-    to: Annotated[Path | None, typer.Option("--to", help="A file or a folder; default: here.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Write an adapter as a zip in PEFT's format."""
-    with asking.opened(data_dir) as store:
-        adapter = asking.adapter(store, which)
-        target = _zip_target(adapter, to)
-        if target.exists() and not force:
-            raise UsageError(f"{target} is there already. Choose another place with --to, or add --force.")
-        partial = target.with_name(target.name + ".partial")
-        try:
-            actions.zip_adapter(store, adapter.id, partial)
-            partial.replace(target)
-        except OSError as error:
-            raise CommandFailed(f"{target} could not be written: {error.strerror}.") from error
-        finally:
-            partial.unlink(missing_ok=True)
-    record = {"file": str(target), "bytes": target.stat().st_size, "adapter": records.adapter_record(adapter)}
-    show(as_json, record, str(target))
-
-
-def _zip_target(adapter: Adapter, to: Path | None) -> Path:
-    target = Path.cwd() if to is None else to.expanduser().absolute()
-    return target / f"{file_name(adapter.name)}.zip" if target.is_dir() else target
-
-
-@adapters.command("delete")
-def delete_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Delete an adapter; its files stay in the data folder's trash for a week."""
-    with asking.opened(data_dir) as store:
-        adapter = asking.adapter(store, which)
-        store.delete_adapter(adapter.id)
-    show(as_json, records.adapter_record(adapter), f"Deleted {plain(adapter.name)}.")
 
 
 # --- comparing ----------------------------------------------------------------------------------------------------

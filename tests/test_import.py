@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from adapters_store.store import Store
+from adapters_store.tables import Job
 from engine import adapter_files, models
 from engine.adapter_files import CONFIG, WEIGHTS
 from engine.methods import fit
 from engine.methods.attach import attached
 from engine.methods.stored import load_stored
 from engine.settings import parse
-from tests.workshop import one_thread, shared_tiny_model
+from jobs import process, runner
+from jobs.ending import Ending
+from jobs.worker import do
+from studio import adapter_actions
+from tests.workshop import add_base, one_thread, shared_tiny_model
 
 CPU = models.Device("cpu", "CPU", torch.float32, "a test")
 IDS = torch.randint(3, 300, (2, 19), generator=torch.Generator().manual_seed(5))
@@ -150,3 +158,58 @@ def in_peft_again(kind: str, folder: Path) -> Tensor:
     adapted = PeftModel.from_pretrained(models.load(shared_tiny_model(kind), CPU).model, folder)
     logits: Tensor = adapted.eval()(IDS).logits.detach()
     return logits
+
+
+# --- as a job ---------------------------------------------------------------------------------------------------------
+
+
+def plain_adapter(folder: Path, kind: str = "llama", **config: Any) -> Path:
+    in_peft(kind, folder, **{"r": 3, "lora_alpha": 6, "target_modules": ["q_proj", "v_proj"], **config})
+    return folder
+
+
+def zipped(folder: Path, to: Path, top: str = "") -> Path:
+    with zipfile.ZipFile(to, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, f"{top}{file.name}")
+    return to
+
+
+def do_job(store: Store, job_id: int) -> Job:
+    """Do a job in this process, as a worker does."""
+    assert do(store, job_id, Ending()) == 0
+    return store.job(job_id)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No runner is started: the test does the jobs itself."""
+    monkeypatch.setattr(runner, "ensure", lambda root: None)
+
+
+def nothing_is_left(store: Store) -> bool:
+    root = store.files.root
+    return not any((root / "temp").iterdir()) and not any((root / "adapters").iterdir())
+
+
+def test_a_worker_process_imports_a_zip_and_the_library_lists_it(store: Store, tmp_path: Path, asked: None) -> None:
+    folder = plain_adapter(tmp_path / "peft", rank_pattern={"v_proj": 2}, bias="none")
+    base = add_base(store)
+    upload = zipped(folder, tmp_path / "pirate.zip", "pirate/")
+    job = adapter_actions.import_adapter(store, upload, upload=True)
+    assert not upload.exists()
+    command = process.module_command("jobs.worker", str(job.id), "--data-dir", str(store.files.root))
+    assert subprocess.run(command, timeout=120, check=False).returncode == 0
+
+    done = store.job(job.id)
+    assert (done.state, done.why) == ("completed", "")
+    (adapter,), _ = store.adapters()
+    assert (adapter.name, adapter.base_model.id, adapter.method, adapter.rank, adapter.alpha) == (
+        "pirate", base.id, "LoRA", 3, 6
+    )  # fmt: skip
+    assert (adapter.target_modules, adapter.data_set, adapter.job_id) == (["q_proj", "v_proj"], None, job.id)
+    assert parse(adapter.settings).rank_pattern == {"v_proj": 2}
+    assert store.files.problems("adapters", adapter.folder) == []
+    loaded = models.load(shared_tiny_model(), CPU)
+    same(logits_here(loaded, store.adapter_path(adapter)), logits_here(loaded, folder), 0)
+    assert not any((store.files.root / "temp").iterdir())

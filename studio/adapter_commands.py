@@ -1,0 +1,123 @@
+"""`python -m studio adapters ...`: the library of adapters: list, bring in, write out, merge, delete.
+
+A part of the command line, apart for its size; the edge and the exit codes are in `cli.py`. Imports neither torch nor
+Gradio.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapters_store.tables import Adapter
+from jobs.progress import job_sentence
+from studio import actions, adapter_actions, asking, method_words, records
+from studio.edge import CommandFailed, UsageError
+from studio.options import PLAIN, AsJson, DataDir
+from studio.terminal import plain, say, show, table
+from studio.words import file_name
+
+Which = Annotated[str, typer.Argument(help="Its number or its name.", show_default=False)]
+adapters = typer.Typer(help="The library of trained adapters.", **PLAIN)
+
+
+@adapters.command("list")
+def list_adapters(
+    search: Annotated[str, typer.Option(help="Words in the names of adapter, base and data.")] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List the adapters, the newest first."""
+    with asking.opened(data_dir) as store:
+        found, total = store.adapters(search=search, limit=1000)
+    rows = [
+        (a.id, a.name, a.base_model.name, method_words.of_adapter(a), a.validation_loss, a.sha256[:10]) for a in found
+    ]
+    heads = ("Adapter", "Name", "Base", "Method", "Validation", "Hash")
+    show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
+    if total > len(found):
+        say(f"{total - len(found)} more; narrow it with --search.")
+
+
+@adapters.command("export")
+def export_adapter(
+    which: Which,
+    to: Annotated[Path | None, typer.Option("--to", help="A file or a folder; default: here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Write an adapter as a zip in PEFT's format."""
+    with asking.opened(data_dir) as store:
+        adapter = asking.adapter(store, which)
+        target = _zip_target(adapter, to)
+        if target.exists() and not force:
+            raise UsageError(f"{target} is there already. Choose another place with --to, or add --force.")
+        partial = target.with_name(target.name + ".partial")
+        try:
+            actions.zip_adapter(store, adapter.id, partial)
+            partial.replace(target)
+        except OSError as error:
+            raise CommandFailed(f"{target} could not be written: {error.strerror}.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+    record = {"file": str(target), "bytes": target.stat().st_size, "adapter": records.adapter_record(adapter)}
+    show(as_json, record, str(target))
+
+
+def _zip_target(adapter: Adapter, to: Path | None) -> Path:
+    target = Path.cwd() if to is None else to.expanduser().absolute()
+    return target / f"{file_name(adapter.name)}.zip" if target.is_dir() else target
+
+
+@adapters.command("delete")
+def delete_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Delete an adapter; its files stay in the data folder's trash for a week."""
+    with asking.opened(data_dir) as store:
+        adapter = asking.adapter(store, which)
+        store.delete_adapter(adapter.id)
+    show(as_json, records.adapter_record(adapter), f"Deleted {plain(adapter.name)}.")
+
+
+@adapters.command("import")
+def import_adapter(
+    source: Annotated[
+        Path, typer.Argument(metavar="FOLDER_OR_ZIP", help="An adapter in PEFT's format.", show_default=False)
+    ],
+    base: Annotated[
+        str, typer.Option("--base", help="Its base model's name or number; default: the one it fits.")
+    ] = "",
+    name: Annotated[str, typer.Option("--name", help="What to call it.", show_default=False)] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Check an adapter from elsewhere against its base model, and put it into the library."""
+    with asking.opened(data_dir) as store:
+        chosen = asking.base_model(store, base).id if base else None
+        job = asking.wait(store, adapter_actions.import_adapter(store, source, chosen, name))
+        if job.state != "completed" or job.adapter_id is None:
+            raise CommandFailed(f"The adapter was not imported. {job_sentence(job)}")
+        made = store.adapter(job.adapter_id)
+    show(as_json, records.adapter_record(made), f"Adapter {made.id}: {plain(made.name)}")
+
+
+@adapters.command("merge")
+def merge_adapter(
+    which: Which,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="A new folder; default: one in the data folder's exports.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the base model with an adapter merged into it, as a model folder that stands alone."""
+    with asking.opened(data_dir) as store:
+        adapter = asking.adapter(store, which)
+        job = asking.wait(store, adapter_actions.merge_adapter(store, adapter.id, to))
+        if job.state != "completed":
+            raise CommandFailed(f"Nothing was written. {job_sentence(job)}")
+    folder, dtype = job.settings["folder"], job.progress.get("dtype")
+    if adapter.settings.get("base_precision", "full") != "full":
+        say(f"The adapter was trained on a base in few bits: that base was put back to {dtype} and merged so.")
+    record = {"folder": folder, "dtype": dtype, "adapter": records.adapter_record(adapter)}
+    show(as_json, record, f"{folder} ({dtype})")
