@@ -104,7 +104,7 @@ def _prompt_config(base_name: str, length: int, model: nn.Module) -> dict[str, A
         "num_virtual_tokens": length,
         "token_dim": model.get_input_embeddings().weight.shape[1],  # type: ignore[operator]
         "num_transformer_submodules": 1,
-        "num_attention_heads": config.num_attention_heads,
+        "num_attention_heads": getattr(config, "num_attention_heads", None),  # a model may do without attention
         "num_layers": config.num_hidden_layers,
         "prompt_tuning_init": "RANDOM",
         "inference_mode": True,

@@ -105,11 +105,11 @@ def kind(module: nn.Module) -> str:
 
 
 def _experts(model: nn.Module) -> Iterator[nn.Module]:
-    """Modules of the blocks that keep the weights of many experts in one tensor, (experts, out, in)."""
+    """Modules of the blocks that keep the weights of many experts in one tensor, and say so in their names."""
     part = text_part(model)
     for path, module in model.named_modules():
-        stacked = any(p.ndim == 3 for p in module.parameters(recurse=False)) and not isinstance(module, nn.Conv1d)
-        if stacked and block_number(path, part) is not None:
+        called = f"{path} {type(module).__name__}".lower()
+        if "expert" in called and kind(module) == "other" and block_number(path, part) is not None:
             yield module
 
 

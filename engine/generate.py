@@ -103,8 +103,8 @@ def _answered(
     cache = None
     for _ in range(most):
         yield
-        out = base.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        cache = out.past_key_values
+        out = base.model(input_ids=ids, use_cache=True, **({"past_key_values": cache} if cache is not None else {}))
+        cache = getattr(out, "past_key_values", None)
         chosen = [choose(row, place) for row, place in zip(out.logits[:, -1].float().cpu(), places, strict=True)]
         for place, token in zip(places, chosen, strict=True):
             said.finished[place] = said.finished[place] or token in ends
@@ -112,7 +112,9 @@ def _answered(
                 said.tokens[place].append(token)
         if all(said.finished[place] for place in places):
             return
-        ids = torch.tensor(chosen, device=base.device.kind)[:, None]  # (N, 1)
+        new = torch.tensor(chosen, device=base.device.kind)[:, None]  # (N, 1)
+        # A model that keeps no such cache reads all of it again.
+        ids = torch.cat([ids, new], dim=1) if cache is None else new
 
 
 def _own_tokens(contestant: Contestant) -> int:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from engine import anatomy, base_config, quantised
+from engine import anatomy, base_config, causality, quantised
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
 from engine.settings import titles
@@ -265,7 +265,9 @@ def load(path: Path, device: Device | None = None, precision: str = "full") -> L
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError([f"The base model in {path} cannot be loaded: {error}"]) from error
-    return LoadedBase(model.requires_grad_(False).eval(), tokenizer, chosen, path, precision)
+    if causality.looks_ahead(model.requires_grad_(False).eval()):
+        raise ModelError([causality.REFUSAL.format(path)])
+    return LoadedBase(model, tokenizer, chosen, path, precision)
 
 
 def _quantised_model(path: Path, device: Device, precision: str) -> nn.Module:

@@ -191,6 +191,15 @@ PROMISED: dict[str, Architecture] = {
 
 # Those that are named nowhere in the studio: they work by its rules, or not at all.
 UNNAMED: dict[str, Architecture] = {
+    # Its router is an nn.Linear that answers with more than a tensor; PEFT would wrap it.
+    "PhiMoE": Architecture(
+        "phimoe",
+        _grouped(num_local_experts=4),
+        "model.layers",
+        _QKVO,
+        experts=4 * 3 * WIDTH * 48,
+        outside=("model.layers.0.mlp.router", "model.layers.1.mlp.router"),
+    ),
     "StableLM": Architecture("stablelm", _grouped(), "model.layers", _GATED),
     "Cohere": Architecture("cohere", _grouped(use_qk_norm=True, logit_scale=1.0), "model.layers", _GATED, tied=True),
     "Granite": Architecture("granite", _grouped(), "model.layers", _GATED),
@@ -219,12 +228,26 @@ UNNAMED: dict[str, Architecture] = {
 ALL = PROMISED | UNNAMED
 
 
+# It keeps no keys and values, and PEFT refuses to adapt its last projection: for tests of its own.
+MAMBA = Architecture(
+    "mamba",
+    {"hidden_size": WIDTH, "num_hidden_layers": 2, "state_size": 4, "time_step_rank": 4},
+    "backbone.layers",
+    _attention("in_proj", "x_proj", "dt_proj", "out_proj", within="mixer"),
+    tied=True,
+)
+
+
 def make_architecture(folder: Path, name: str) -> Path:
     """Write the tiny model called `name` into `folder`: config, safetensors, tokenizer and chat template."""
+    return make(folder, ALL[name])
+
+
+def make(folder: Path, made: Architecture) -> Path:
+    """Write a tiny model into `folder`: config, safetensors, tokenizer and chat template."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    made = ALL[name]
     common = {**IDS, "vocab_size": VOCABULARY, "initializer_range": 0.1}
     config = AutoConfig.for_model(made.kind, **common, **made.config)
     torch.manual_seed(7)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from engine import adapter_files, models
+from engine.data.render import prompt_ids
 from engine.generate import compare
 from engine.methods import fit
 from engine.methods.attach import attached
@@ -23,8 +24,8 @@ from engine.methods.inject import linear_layers
 from engine.settings import RunSettings
 from engine.sizing import count
 from engine.train import prepare, train
-from tests.architectures import ALL, PROMISED, UNNAMED, Architecture, make_architecture
-from tests.tiny import LENGTH, tiny_rows
+from tests.architectures import ALL, MAMBA, PROMISED, UNNAMED, Architecture, make, make_architecture
+from tests.tiny import LENGTH, VOCABULARY, tiny_rows, tiny_tokenizer
 from tests.workshop import one_thread
 
 SETTINGS = RunSettings(rank=4, alpha=12, learning_rate=1e-2, batch_size=8, epochs=3, validation_share=0)
@@ -192,3 +193,34 @@ def test_at_least_three_of_them_are_named_nowhere_in_the_code() -> None:
     assert len(unnamed) >= 3
     assert not [kind for kind in unnamed if kind in code.lower()]
     assert not unnamed & {known.kind for known in PROMISED.values()}
+
+
+@one_thread()
+def test_a_model_without_attention_trains_and_answers_though_it_keeps_no_keys_and_values(tmp_path: Path) -> None:
+    base = models.load(make(tmp_path / "model", MAMBA), CPU)
+    assert list(linear_layers(base.model)) == MAMBA.layers
+    fitted = fit(base.model, SETTINGS)
+    prepared = prepare(base.tokenizer, tiny_rows(24), SETTINGS, LENGTH)
+    losses = [report.loss or 0 for report in train(base, fitted, prepared, SETTINGS)]
+    assert sum(losses[-3:]) < 0.96 * sum(losses[:3])
+    tensors = fitted.tensors()
+    fitted.remove()
+    adapter_files.write(tmp_path, tensors, base_name="tiny", settings=SETTINGS, model=base.model)
+    adapter = adapter_files.read(tmp_path)
+    answers = list(compare(base, [None, adapter], PROMPT, temperature=0, max_tokens=6))[-1]
+    ids = torch.tensor([prompt_ids(base.tokenizer, PROMPT)])
+    for text, who in zip(answers.texts, (None, adapter), strict=True):
+        with torch.no_grad(), attached(base.model, [who]):
+            said = base.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=6)
+        assert text == base.tokenizer.decode(said[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_a_model_that_reads_in_both_directions_is_refused_in_words(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    torch.manual_seed(1)
+    BertLMHeadModel(BertConfig(vocab_size=VOCABULARY, initializer_range=0.1, **sizes)).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(models.ModelError, match="reads in both directions"):
+        models.load(tmp_path, CPU)

@@ -20,13 +20,13 @@ from torch.nn import functional as F
 from engine.anatomy import block_number
 from engine.methods.fitted import Fitted
 from engine.methods.inject import Surgery, linear_layers
-from engine.methods.lora import LinearLike, features
+from engine.methods.lora import LinearLike, Wrapped, features
 from engine.settings import RunSettings
 
 PROMPT = "prompt_embeddings"  # PEFT's name for it
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Wrapped):
     """A linear layer followed by a small trained network beside a shortcut.
 
     Args:

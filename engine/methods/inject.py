@@ -5,11 +5,12 @@ Small pieces over any transformers model; the methods are built from them. Knows
 
 from collections.abc import Callable, Iterable, Mapping
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from engine.anatomy import block_number, text_part
-from engine.methods.lora import LinearLike
+from engine.methods.lora import LinearLike, features
 
 
 def linear_layers(model: nn.Module) -> dict[str, LinearLike]:
@@ -19,11 +20,27 @@ def linear_layers(model: nn.Module) -> dict[str, LinearLike]:
     the output head and projections of embeddings, is not a target, and neither is a tower that looks at pictures.
     """
     part = text_part(model)
-    return {
+    found = {
         path: module
         for path, module in model.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and block_number(path, part) is not None
     }
+    plain = {kind: _is_plain(layer) for kind, layer in {type(layer): layer for layer in found.values()}.items()}
+    return {path: layer for path, layer in found.items() if plain[type(layer)]}
+
+
+@torch.no_grad()
+def _is_plain(layer: LinearLike) -> bool:
+    """Whether a layer answers as a linear one does. Some routers of mixtures are nn.Linear, and answer with more."""
+    in_few_bits = not layer.weight.is_floating_point()
+    if isinstance(layer, Conv1D) or type(layer).forward is nn.Linear.forward or in_few_bits:
+        return True
+    inside, outside = features(layer)
+    try:
+        answer = layer(torch.zeros(1, inside, dtype=layer.weight.dtype, device=layer.weight.device))
+    except (IndexError, RuntimeError, TypeError, ValueError):
+        return False
+    return isinstance(answer, Tensor) and answer.shape == (1, outside)
 
 
 def targets(

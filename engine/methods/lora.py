@@ -45,7 +45,23 @@ def weight_of(layer: LinearLike) -> Tensor:
     return (weight.T if isinstance(layer, Conv1D) else weight).float()
 
 
-class LoRALinear(nn.Module):
+class Wrapped(nn.Module):
+    """A layer around a linear one. Some models read a layer's weight for its dtype or device: they find the base's."""
+
+    base: LinearLike
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen weight, as the base keeps it."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The base's bias, if it has one."""
+        return self.base.bias
+
+
+class LoRALinear(Wrapped):
     """A frozen linear layer with one trainable low-rank update beside it.
 
     A starts Gaussian with variance 1 / I, so that A x has the size of x's entries whatever the width; B starts at zero,

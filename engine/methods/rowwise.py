@@ -7,13 +7,13 @@ This is what a comparison uses: N contestants cost one pass over the frozen weig
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.methods.dora import row_norms, without_bias
-from engine.methods.lora import LinearLike, LowRank, features
+from engine.methods.lora import LinearLike, LowRank, Wrapped, features
 
 
-class RowwiseLoRA(nn.Module):
+class RowwiseLoRA(Wrapped):
     """A frozen linear layer with one low-rank update for each row of the batch.
 
     Args:
