@@ -144,7 +144,8 @@ def plan(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     settings = parse(payload["settings"])
     base, rows = payload["base_path"], payload["rows_path"]
     stamps = (_stamp(Path(base) / "config.json"), _stamp(Path(rows)))
-    counted = desk.plan(base, rows, stamps, settings.model_dump_json(include=COUNTED_BY))
+    before = {"method", "prompt_tokens"} if settings.method == "prompt" else set()  # they leave less room for a row
+    counted = desk.plan(base, rows, stamps, settings.model_dump_json(include=COUNTED_BY | before))
     yield {**counted, "steps": counted["steps_per_epoch"] * settings.epochs}
 
 

@@ -19,7 +19,7 @@ import pytest
 from engine.data.check import write_rows
 from jobs import process
 from jobs.ask import Answerer, AnswererError
-from tests.tiny import tiny_rows
+from tests.tiny import LENGTH, tiny_rows
 from tests.workshop import QUICK, one_thread, shared_tiny_model, wait_for
 
 ASKED = [{"role": "user", "content": "Question 1: what is bread?"}]
@@ -139,6 +139,14 @@ def test_a_plan_counts_steps_tokens_and_cut_rows(answerer: Answerer, rows: str) 
     short = answerer.request("plan", settings={**QUICK, "length": plan["longest"] - 1}, **payload)
     assert 0 < short["rows_cut"] <= 20
     assert short["length"] == plan["longest"] - 1
+
+
+def test_the_tokens_of_a_soft_prompt_leave_less_room_for_a_row(answerer: Answerer, rows: str) -> None:
+    payload = {"base_path": str(shared_tiny_model()), "rows_path": rows}
+    room = answerer.request("plan", settings={"method": "prompt", "prompt_tokens": 1}, **payload)
+    prompt = {"method": "prompt", "prompt_tokens": LENGTH - room["longest"] + 1}
+    assert room["rows_cut"] == 0
+    assert answerer.request("plan", settings=prompt, **payload)["rows_cut"] > 0
 
 
 def test_a_plan_needs_the_tokenizer_only(answerer: Answerer, rows: str, tmp_path: Path) -> None:
