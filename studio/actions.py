@@ -5,7 +5,6 @@ to it that a runner is there. Knows nothing about widgets, options or HTTP, and 
 that needs tensors is queued as a job.
 """
 
-import contextlib
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job
 from engine import starter
 from engine.data import check
 from engine.misfits import misfits
-from engine.settings import RATES, Method, RunSettings, SettingsError, at_odds_with, defaults_for, parse
+from engine.settings import RATES, Method, RunSettings, SettingsError, at_odds_with, defaults_for, parse, usable
 from engine.sizing import count
 from jobs import runner, sources, start_adapter
 from studio import method_words
@@ -181,7 +180,7 @@ def check_settings(
         settings = parse({**settings.model_dump(), **values})
     except SettingsError as error:
         problems += error.problems
-        settings = _usable(values)
+        settings = usable(values)
     problems += misfits(base.facts, settings, base.name)
     if problems:
         raise SettingsError(problems)
@@ -282,19 +281,6 @@ def queue(
     )
     runner.ensure(store.files.root)
     return job
-
-
-def _usable(values: Mapping[str, object]) -> RunSettings:
-    """The settings that are right one by one, so that those can be checked against the base while others are wrong."""
-    usable: dict[str, object] = {}
-    for name, value in values.items():
-        with contextlib.suppress(SettingsError):
-            parse({"method": values.get("method", "lora"), name: value})
-            usable[name] = value
-    try:
-        return parse(usable)
-    except SettingsError:
-        return RunSettings()
 
 
 def _check_files(store: Store, base: BaseModel, data: DataSet) -> None:
