@@ -5,7 +5,9 @@ const UNDO = 10_000; // ms a deletion can be taken back in place
 const AT_MOST = 4; // adapters beside the base
 
 export function mountTable({ element, trigger, watch }) {
-  const marked = () => [...element.querySelectorAll("tr[data-id]:has(input:checked)")].map((row) => Number(row.dataset.id));
+  const ids = (box) => [...element.querySelectorAll(`tr[data-id]:has(input${box})`)].map((row) => Number(row.dataset.id));
+  const marked = () => ids(":checked");
+  let unseen = null; // what was marked here, until a table is drawn with it: an older answer must not take it back
 
   function pick(row) {
     element.querySelectorAll("tr[data-id]").forEach((one) => {
@@ -18,7 +20,8 @@ export function mountTable({ element, trigger, watch }) {
 
   function mark(box) {
     if (marked().length > AT_MOST) box.checked = false;
-    trigger("marked", { ids: marked() });
+    unseen = marked();
+    trigger("marked", { ids: unseen });
   }
 
   element.addEventListener("click", (event) => {
@@ -54,7 +57,12 @@ export function mountTable({ element, trigger, watch }) {
 
   // The table is drawn anew over the old nodes, place by place: what a person did to a node must not stay with its place.
   watch("value", () => {
-    element.querySelectorAll(".mark input").forEach((box) => { box.checked = box.hasAttribute("checked") });
+    const drawn = ids("[checked]");
+    const shown = unseen?.filter((id) => element.querySelector(`tr[data-id="${id}"]`));
+    if (shown?.length === drawn.length && shown.every((id) => drawn.includes(id))) unseen = null;
+    element.querySelectorAll("tr[data-id]").forEach((row) => {
+      row.querySelector("input").checked = (unseen ?? drawn).includes(Number(row.dataset.id));
+    });
     if (document.activeElement?.matches("tr[data-id]") && element.contains(document.activeElement)) {
       element.querySelector('tr[aria-selected="true"]')?.focus();
     }
