@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 
 from adapters_store.store import Store
-from engine.settings import RunSettings
+from engine.settings import RATES, RunSettings, usable
 from engine.sizing import count
 from jobs.ask import Answerer, AnswererError
 from studio import actions, train_facts, train_methods
@@ -159,6 +159,27 @@ def test_the_length_follows_the_base_until_it_is_typed(store: Store, data_dir: P
     typed = events.show(base_id, data_id, "", {}, *with_value("length", 100))
     assert untouched[length]["value"] == 256
     assert "value" not in typed[length]
+
+
+def test_a_method_brings_its_fields_and_its_learning_rate(store: Store, data_dir: Path, base_path: Path) -> None:
+    chosen = add(store, base_path)
+    events = make(store, data_dir)
+    updates = events.show(*chosen, "", {}, *with_value("method", "prompt"))
+    fields = {name: updates[field] for name, field in events.ui.settings.items()}
+    assert (fields["prompt_tokens"]["visible"], fields["rank"]["visible"]) == (True, "hidden")
+    assert fields["learning_rate"]["value"] == RATES["prompt"]
+    assert updates[events.ui.presets_row]["visible"] is False
+    typed = events.show(*chosen, "", {}, *(7e-3 if n == "learning_rate" else v for n, v in _with_method("prompt")))
+    assert "value" not in typed[events.ui.settings["learning_rate"]]
+
+
+def _with_method(method: str) -> list[tuple[str, Any]]:
+    return list(zip(ORDER, with_value("method", method), strict=True))
+
+
+def test_values_that_are_wrong_do_not_stop_the_count_of_the_others() -> None:
+    settings = usable({"method": "dora", "rank": "many", "epochs": None, "bias": "all", "no": "setting"})
+    assert settings == RunSettings(method="dora", bias="all")
 
 
 def test_the_drawing_gets_numbers_that_the_sizing_agrees_with(store: Store, data_dir: Path, base_path: Path) -> None:
