@@ -48,13 +48,15 @@ class Course:
 
     Args:
         base_validation_loss: of the base alone, where step 0 is not the base but a start of its own.
+        goes_on: whether step 0 is an adapter of the library, against which the run is then measured too.
     """
 
-    def __init__(self, base_validation_loss: float | None = None) -> None:
+    def __init__(self, base_validation_loss: float | None = None, goes_on: bool = False) -> None:
         self.loss: float | None = None
         self.first_loss: float | None = None
         self.base_validation_loss = base_validation_loss
         self.start_validation_loss: float | None = None
+        self._goes_on = goes_on
         self.best: Kept | None = None
         self.last: StepReport | None = None
         self._pace: float | None = None  # smoothed seconds a step, validation included
@@ -63,7 +65,7 @@ class Course:
         """Note a report; `fitted` holds the adapter of that step."""
         before, self.last = self.last, report
         if report.step == 0:
-            self.start_validation_loss = report.validation_loss
+            self.start_validation_loss = report.validation_loss if self._goes_on else None
             if self.base_validation_loss is None:
                 self.base_validation_loss = report.validation_loss
             return
@@ -149,7 +151,8 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     with ending.may_interrupt():
         # Before anything is put on the base: an adapter, and a soft prompt, begin elsewhere than the base.
         alone = start is not None or settings.method == "prompt"
-        course = Course(validation_loss(loaded, prepared.validation, settings.micro_batch) if alone else None)
+        measured = validation_loss(loaded, prepared.validation, settings.micro_batch) if alone else None
+        course = Course(measured, goes_on=start is not None)
         fitted = fit(loaded.model, settings)
         if start is not None:
             load_stored(fitted, adapter_files.read(store.adapter_path(start)))

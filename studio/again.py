@@ -11,7 +11,7 @@ from engine.settings import continued, parse
 from studio import actions
 
 ENDED_WITH_ADAPTER = ("completed", "stopped")
-ANEW = "The learning rate schedule starts anew: it warms up and falls over the new epochs."
+ANEW = "The learning rate schedule starts anew with its warm-up."
 
 
 def can_go_on(job: Job) -> bool:

@@ -328,7 +328,7 @@ class Runs {
     parts.buttons.more.setAttribute("aria-expanded", "false");
     const close = h("button", { type: "button", class: "small", onclick: () => this.moreAsked(false) }, "Close");
     return (parts.epochsForm = h("form", { class: "more-epochs", hidden: true, novalidate: true, onsubmit: (event) => this.moreEpochs(event) },
-      h("label", {}, "More epochs ", parts.epochs), h("button", { type: "submit", class: "small main" }, "Train on"), close, parts.epochsSay));
+      h("label", {}, "More epochs ", parts.epochs), h("button", { type: "submit", class: "small" }, "Train on"), close, parts.epochsSay));
   }
 
   makeCurve() {
