@@ -90,9 +90,7 @@ def foreseen(config: dict[str, Any], facts: Mapping[str, tuple[str, list[int]]])
     """
     odd = sorted(name for name, (dtype, _) in facts.items() if dtype not in DTYPES)
     if odd:
-        raise AdapterError(
-            f"This adapter holds {short(odd[0])} as {short(facts[odd[0]][0])}, which is no kind of number it could."
-        )
+        raise AdapterError(f"This adapter holds {_called(odd[0])} as {short(facts[odd[0]][0])}, which no adapter does.")
     tensors = {name: torch.empty(shape, dtype=DTYPES[dtype], device="meta") for name, (dtype, shape) in facts.items()}
     try:
         return _understood(Path(), config, tensors)

@@ -134,18 +134,18 @@ def _check_names(given: Collection[str], needed: Collection[str], by: str, allow
     missing = sorted(set(needed) - set(given), key=lambda path: (block_number(path) or 0, path))
     if missing:
         raise AdapterError(
-            f"This adapter is not whole, or for another base model: {by} names {_listed(missing, 'layers')}, "
+            f"This adapter is not whole, or for another base model: {by} names {_listed(missing)}, "
             "for which it holds nothing."
         )
     over = sorted(set(given) - set(needed) - set(allowed))
     if over:
         raise AdapterError(
-            f"This adapter holds {_listed(over, 'parts')} beyond what {by} names. Its files do not belong together."
+            f"This adapter holds {_listed(over)} beyond what {by} names. Its files do not belong together."
         )
 
 
-def _listed(names: list[str], what: str) -> str:
-    more = f" and {len(names) - 1} more {what}" if len(names) > 1 else ""
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{_called(names[0])}{more}"
 
 

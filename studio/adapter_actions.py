@@ -58,7 +58,7 @@ def import_adapter(
 
 def cannot_merge(adapter: Adapter) -> str:
     """Why the adapter cannot be merged into its base, in a sentence; empty where it can."""
-    if adapter.settings.get("method") in UNMERGEABLE:
+    if (adapter.settings or {}).get("method") in UNMERGEABLE:
         return f"{adapter.method} adds something beside the weights, so it cannot be merged."
     return ""
 

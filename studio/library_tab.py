@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from adapters_store.errors import NotFound
-from adapters_store.tables import Adapter
+from adapters_store.tables import Adapter, Job
+from studio import adapter_actions
 from studio import library_view as view
+from studio.library_import import LONGEST_PATH, ImportPanel, job_line
 from studio.page import Studio, said
-from studio.shell import Shell, html, scripted
+from studio.shell import Shell, hidden, html, scripted
 from studio.words import clean_name
 
 MOST_MARKED = 4  # beside the base
@@ -49,12 +52,16 @@ class Library:
                     )
                     self.count = html(elem_classes="fact library-count")
                 self.table = _piece("Table", "row_open sort_by marked go_train clear_search")
+                self.coming_in = ImportPanel(studio, shell)
             with gr.Column(scale=0, min_width=340, elem_classes="sticky library-side"):
-                self.card = _piece("Card", "compare train_on rename delete")
+                self.card = _piece("Card", "compare train_on rename delete merge")
                 self.notice = _piece("Notice", "undo")
+                self.merged = html(elem_id="library-merged")
+                self.export = hidden("export-job")
 
     def connect(self) -> None:
         """Which field changes what."""
+        self.coming_in.connect()
         shell, asked = self.shell, [self.search, self.order, self.shell.adapter, self.marked]
         shown: Any = [self.table, self.count, self.card]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -82,6 +89,9 @@ class Library:
         self.card.train_on(self.train_on, None, [shell.tabs, shell.start], **quiet)
         self.card.rename(said(self.rename, self.notice), asked, outputs, **in_turn)
         self.card.delete(said(self.delete, self.notice), asked, [*outputs, self.marked], **in_turn)
+        self.card.merge(said(self.merge, self.merged), None, [self.export, self.merged], **private)
+        for change in (shell.pulse.jobs_changed, self.export.change):
+            change(said(self.follow_export, self.merged), [self.export], [self.merged], **private)
         self.notice.undo(said(self.undo, self.notice), asked, [*outputs, shell.adapter], **in_turn)
 
     # --- showing ---
@@ -173,6 +183,19 @@ class Library:
             self.notice: view.deleted(adapter),
         }
 
+    def merge(self, event: gr.EventData) -> dict[Any, Any]:
+        """Queue the writing of the base with this adapter merged into it."""
+        folder = str(_data(event).get("folder") or "").strip()[:LONGEST_PATH]
+        job = adapter_actions.merge_adapter(self.store, _id(event), Path(folder) if folder else None)
+        return {self.export: str(job.id), self.merged: _export_line(job)}
+
+    def follow_export(self, number: str) -> dict[Any, Any]:
+        """What became of the export that this page asked for."""
+        if not (number or "").isdecimal() or len(number) > 15:
+            return {}
+        job = self.store.job(int(number))
+        return {self.merged: _export_line(job)} if job.kind == "export" else {}
+
     def undo(self, search: str, order: str, _adapter: str, marked: str, event: gr.EventData) -> dict[Any, Any]:
         """Take a deletion back."""
         adapter = self.store.restore_adapter(_id(event))
@@ -181,6 +204,11 @@ class Library:
             self.shell.adapter: str(adapter.id),
             self.notice: "",
         }
+
+
+def _export_line(job: Job) -> str:
+    progress, folder = job.progress, job.settings.get("folder")
+    return job_line(job, f"The merged model is in {folder}, in {progress.get('dtype')}.")
 
 
 def _piece(name: str, events: str) -> gr.HTML:

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, get_args
 from adapters_store.tables import Adapter
 from jobs.progress import duration
 from studio import method_words
+from studio.adapter_actions import cannot_merge
 
 Sort = Literal["name", "base", "data", "method", "rank", "alpha", "validation", "size", "made"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
@@ -166,19 +167,20 @@ def _facts(adapter: Adapter) -> list[tuple[str, str, str]]:
     data, made = adapter.data_set, datetime.fromtimestamp(adapter.created_at).astimezone()
     validation = _loss(adapter.validation_loss)
     at_step = f" at step {adapter.best_step:,}" if adapter.best_step is not None and validation else ""
+    took = f", {duration(adapter.seconds)}" if adapter.steps else ""
     facts = [
         ("Base", adapter.base_model.name, ""),
         ("Data", f"{data.name}, {data.rows:,} rows" if data else "", ""),
         ("Trained on from", adapter.parent_name or "", ""),
         ("Method", method_words.of_adapter(adapter), ""),
         ("Target modules", ", ".join(adapter.target_modules) if method_words.has_rank(adapter) else "", ""),
-        ("Steps", f"{adapter.steps:,}", ""),
+        ("Steps", f"{adapter.steps:,}" if adapter.steps else "", ""),
         ("Training loss", _loss(adapter.training_loss), ""),
         ("Validation loss", f"{validation}{at_step}", ""),
         ("Base's validation loss", _loss(adapter.base_validation_loss), ""),
         ("Size", f"{adapter.size_bytes / 1e6:,.1f} MB", ""),
         ("SHA-256", short_hash(adapter.sha256), f' class="hash" title="{escape(bare_hash(adapter.sha256))}"'),
-        ("Made", f"{made.day} {MONTHS[made.month - 1]} {made.year}, {duration(adapter.seconds)}", ""),
+        ("Made" if adapter.steps else "Imported", f"{made.day} {MONTHS[made.month - 1]} {made.year}{took}", ""),
     ]
     return [fact for fact in facts if fact[1]]
 
@@ -192,7 +194,19 @@ def _buttons(adapter: Adapter, marked: Sequence[Adapter]) -> str:
         '<button type="button" class="small" data-act="train_on">Train on from here</button>'
         f'<div class="thirds"><a class="small" href="/download/adapter/{adapter.id}" download>Download</a>'
         '<button type="button" class="small" data-act="rename">Rename</button>'
-        '<button type="button" class="small danger" data-act="delete">Delete</button></div></div>'
+        f'<button type="button" class="small danger" data-act="delete">Delete</button></div>{_merge(adapter)}</div>'
+    )
+
+
+def _merge(adapter: Adapter) -> str:
+    """The way to a merged model, folded; or why there is none."""
+    if why := cannot_merge(adapter):
+        return f'<p class="help">{escape(why)}</p>'
+    return (
+        '<button type="button" class="link" data-act="merge_open" aria-expanded="false">Export merged model</button>'
+        '<div class="merge" hidden><label>Folder for the base model with this adapter merged into it'
+        '<input class="folder" type="text" maxlength="4000" placeholder="Empty: a new one among the studio\'s exports">'
+        '</label><button type="button" class="small" data-act="merge">Write the model</button></div>'
     )
 
 

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import shutil
 import subprocess
+import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from engine import adapter_files, models
-from engine.adapter_files import CONFIG, WEIGHTS
+from engine.adapter_files import CONFIG, WEIGHTS, AdapterError
 from engine.methods import fit
 from engine.methods.attach import attached
 from engine.methods.stored import load_stored
+from engine.peft_files import HARMLESS, UNDERSTOOD
 from engine.settings import parse
-from jobs import process, runner
+from jobs import adapter_package, process, runner
 from jobs.ending import Ending
 from jobs.worker import do
 from studio import adapter_actions
+from studio.actions import ActionError
 from tests.workshop import add_base, one_thread, shared_tiny_model
 
 CPU = models.Device("cpu", "CPU", torch.float32, "a test")
@@ -213,3 +222,198 @@ def test_a_worker_process_imports_a_zip_and_the_library_lists_it(store: Store, t
     loaded = models.load(shared_tiny_model(), CPU)
     same(logits_here(loaded, store.adapter_path(adapter)), logits_here(loaded, folder), 0)
     assert not any((store.files.root / "temp").iterdir())
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+def reshaped(folder: Path, edit: Callable[[dict[str, Tensor]], object]) -> None:
+    """Write the adapter's tensors again after `edit` has had its way with them."""
+    tensors = load_file(folder / WEIGHTS)
+    edit(tensors)
+    save_file(tensors, folder / WEIGHTS)
+
+
+A0 = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "another PEFT type": (lambda f: change(f, peft_type="LOHA"), "is of PEFT's type 'LOHA'"),
+    "a classifier": (lambda f: change(f, task_type="SEQ_CLS"), "is for the task 'SEQ_CLS'"),
+    "raw PiSSA": (lambda f: change(f, init_lora_weights="pissa"), "path_initial_model_for_weight_conversion"),
+    "raw LoRA-GA": (lambda f: change(f, init_lora_weights="lora_ga"), "fits a changed base only"),
+    "experts": (lambda f: change(f, target_parameters=["experts.w"]), "uses target_parameters"),
+    "routing": (lambda f: change(f, arrow_config={"top_k": 2}), "uses arrow_config"),
+    "code": (lambda f: change(f, custom="x", **{"a\nb": 1}), r"uses 'a\\nb', custom"),
+    "a wrong shape": (lambda f: reshaped(f, lambda t: t.update({A0: torch.zeros(3, 32)})), "adapter expects 64 x 32"),
+    "a wrong rank": (lambda f: reshaped(f, lambda t: t.update({A0: torch.zeros(2, 64)})), "no A and B of rank 3"),
+    "integers": (lambda f: reshaped(f, lambda t: t.update({A0: torch.zeros(3, 64).long()})), "as 'I64', which no"),
+    "not a number": (lambda f: reshaped(f, lambda t: t[A0].fill_(float("nan"))), "not finite numbers"),
+    "infinite": (lambda f: reshaped(f, lambda t: t[A0].fill_(float("inf"))), "not finite numbers"),
+    "very loud": (lambda f: reshaped(f, lambda t: t[A0].fill_(1e9)), "larger than training ever leaves"),
+    "a layer missing": (
+        lambda f: reshaped(f, lambda t: [t.pop(name) for name in list(t) if "layers.1.self_attn.q_proj" in name]),
+        r"its config names model\.layers\.1\.self_attn\.q_proj, for which it holds nothing",
+    ),
+    "a layer too many": (lambda f: change(f, target_modules=["q_proj"]), "v_proj and 1 more beyond what its"),
+    "a strange tensor": (lambda f: reshaped(f, lambda t: t.update(evil=torch.zeros(1))), "more than plain LoRA: evil"),
+    "a value of the base": (
+        lambda f: reshaped(f, lambda t: t.update({"base_model.model.model.norm.weight": torch.zeros(64)})),
+        r"holds model\.norm\.weight beyond what its config names",
+    ),
+    "a bias it has not": (
+        lambda f: reshaped(f, lambda t: t.update({"base_model.model.model.norm.bias": torch.zeros(64)})),
+        r"model\.norm\.bias does not exist here",
+    ),
+    "an adapted embedding": (
+        lambda f: reshaped(f, lambda t: t.update({"base_model.model.wte.lora_embedding_A": torch.zeros(1)})),
+        "adapts an embedding",
+    ),
+    "a picture's adapter": (
+        lambda f: reshaped(f, lambda t: t.update({"unet.down_blocks.0.lora_A.weight": torch.zeros(1)})),
+        "for a model that makes pictures",
+    ),
+    "no tensors": (lambda f: reshaped(f, dict.clear), "holds no LoRA matrices"),
+    "a saved module missing": (lambda f: change(f, modules_to_save=["norm"]), "input_layernorm.weight and 4 more"),
+    "a pattern for ever": (
+        lambda f: change(f, target_modules="(?=(.*)*(?=(.*)*(?=(.*)*(?=(.*)*x))))" * 9), "takes too long"),
+    "a pattern of nothing": (lambda f: change(f, target_modules="("), "leaves a group open"),
+    "another base": (lambda f: change(f, target_modules=None) or rename(f, "q_proj", "wq"), "another base model"),
+}  # fmt: skip
+
+
+def rename(folder: Path, old: str, new: str) -> None:
+    """Give tensors another name."""
+    tensors = {name.replace(old, new): value for name, value in load_file(folder / WEIGHTS).items()}
+    save_file(tensors, folder / WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plain_adapter(tmp_path_factory.mktemp("sound") / "adapter")
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_or_is_not_understood_is_refused_in_words_and_leaves_nothing(
+    store: Store, asked: None, sound: Path, tmp_path: Path, case: str
+) -> None:
+    folder = Path(shutil.copytree(sound, tmp_path / "adapter"))
+    damage, told = REFUSED[case]
+    damage(folder)
+    base = add_base(store)
+    job = do_job(store, adapter_actions.import_adapter(store, folder, base.id).id)
+    assert job.state == "failed"
+    assert re.search(told, job.why), job.why
+    assert "Something unforeseen" not in job.why
+    assert str(store.files.root) not in job.why
+    assert len(job.why) < 700
+    assert nothing_is_left(store)
+    assert store.adapters()[1] == 0
+
+
+def test_nothing_a_config_names_is_imported_or_opened(store: Store, asked: None, sound: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(sound, tmp_path / "adapter"))
+    evil = {"parent_library": "antigravity", "base_model_class": "X"}
+    change(folder, auto_mapping=evil, base_model_name_or_path="../../../etc", megatron_core="antigravity")
+    add_base(store)
+    job = do_job(store, adapter_actions.import_adapter(store, folder).id)
+    assert job.state == "completed"
+    assert "antigravity" not in sys.modules
+    kept = (store.adapter_path(store.adapter(job.adapter_id or 0)) / CONFIG).read_text()
+    assert "antigravity" not in kept
+    assert "etc" not in kept
+
+
+def test_an_adapter_that_fits_no_base_is_told_so_before_a_job_is_made(store: Store, asked: None, sound: Path) -> None:
+    add_base(store, shared_tiny_model("gpt2"))
+    with pytest.raises(ActionError, match="fits none of the base models here"):
+        adapter_actions.import_adapter(store, sound)
+    assert store.jobs() == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("(.*)+q"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = sorted(UNDERSTOOD | HARMLESS | {"peft_type", "task_type", "num_virtual_tokens", "format", "version", "method"})
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6), st.sampled_from(["LORA", "PROMPT_TUNING", None]))
+def test_any_config_gives_an_adapter_or_an_error_in_words(
+    sound: Path, meta: Any, values: dict[str, Any], kind: str | None
+) -> None:
+    config = json.loads((sound / CONFIG).read_text()) | values | ({"peft_type": kind} if kind else {})
+    with adapter_package.opened(sound) as package:
+        facts = package.tensors
+    with contextlib.suppress(AdapterError):
+        adapter_files.check_fits(adapter_files.foreseen(config, facts), meta)
+        return
+
+
+@pytest.fixture(scope="module")
+def meta() -> Any:
+    return models.without_weights(shared_tiny_model())
+
+
+# --- out again --------------------------------------------------------------------------------------------------------
+
+
+def test_a_merged_model_is_a_base_model_that_answers_as_the_adapter_did(
+    store: Store, asked: None, sound: Path, tmp_path: Path
+) -> None:
+    add_base(store)
+    adapter = store.adapter(do_job(store, adapter_actions.import_adapter(store, sound).id).adapter_id or 0)
+    target = tmp_path / "out" / "merged"
+    job = do_job(store, adapter_actions.merge_adapter(store, adapter.id, target).id)
+    assert (job.state, job.why) == ("completed", "")
+    assert job.progress["dtype"] == "fp32"
+    assert [path.name for path in target.parent.iterdir()] == ["merged"]
+    expected = logits_here(models.load(shared_tiny_model(), CPU), sound)
+    with torch.no_grad():
+        same(models.load(target, CPU).model(IDS).logits, expected, 1e-5)
+    assert models.has_chat_template(target)
+    assert add_base(store, target).id != adapter.base_model.id
+
+    with pytest.raises(ActionError, match="is there already and not empty"):
+        adapter_actions.merge_adapter(store, adapter.id, target)
+    with pytest.raises(ActionError, match="the studio's own data folder"):
+        adapter_actions.merge_adapter(store, adapter.id, store.files.root / "models" / "x")
+    assert adapter_actions.default_folder(store, adapter).parent == store.files.root / "exports"
+
+
+def test_an_export_that_fails_or_was_killed_leaves_nothing(
+    store: Store, asked: None, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_base(store)
+    adapter = store.adapter(do_job(store, adapter_actions.import_adapter(store, sound).id).adapter_id or 0)
+    job = adapter_actions.merge_adapter(store, adapter.id, tmp_path / "out" / "merged")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    ended = do_job(store, job.id)
+    assert ended.state == "failed"
+    assert "The merged model takes 0 MB" in ended.why
+    assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(runner, "ensure", lambda root: None)
+
+    (tmp_path / "out" / f".merged.partial-{job.id}").mkdir()  # as a worker leaves it that is killed
+    again = adapter_actions.merge_adapter(store, adapter.id, tmp_path / "out" / "merged")
+    assert do_job(store, again.id).state == "completed"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["merged"]
+
+
+def test_what_cannot_be_merged_is_said_before_a_job_is_made(store: Store, asked: None) -> None:
+    base = add_base(store)
+    loaded, settings_ = models.load(shared_tiny_model(), CPU), parse({"method": "bottleneck", "bottleneck": 4})
+    fitted = fit(loaded.model, settings_)
+    tensors = fitted.tensors()
+    fitted.remove()
+    with store.files.draft("models") as draft:
+        folder = draft.path
+        adapter_files.write(folder, tensors, base_name="tiny", settings=settings_, model=loaded.model)
+        job = do_job(store, adapter_actions.import_adapter(store, folder, name="small").id)
+    adapter = store.adapter(job.adapter_id or 0)
+    assert (adapter.base_model.id, adapter.method, adapter.settings) == (
+        base.id, "Bottleneck adapters", {"method": "bottleneck", "bottleneck": 4}
+    )  # fmt: skip
+    with pytest.raises(ActionError, match="Bottleneck adapters adds something beside the weights"):
+        adapter_actions.merge_adapter(store, adapter.id)

@@ -73,15 +73,23 @@ export function mountCard({ element, trigger, watch }) {
   const detail = () => element.querySelector(".detail");
   const field = () => element.querySelector(".rename");
   let editing = null; // the adapter whose name is being typed
+  let folding = null; // the adapter for which a folder is being typed
+  let folder = "";
 
   element.addEventListener("click", (event) => {
     const act = event.target.closest("[data-act]")?.dataset.act;
     if (!act || !detail()) return;
     const id = Number(detail().dataset.id);
     if (act === "rename") begin(id);
+    else if (act === "merge_open") unfold(folding === id ? null : id);
+    else if (act === "merge") write(id);
     else trigger(act, { id });
   });
   element.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches(".folder")) {
+      event.preventDefault();
+      write(Number(detail().dataset.id));
+    }
     if (event.target !== field()) return;
     if (event.key !== "Enter" && event.key !== "Escape") return;
     event.preventDefault(); // or the same press would also press the button that gets the focus
@@ -90,6 +98,26 @@ export function mountCard({ element, trigger, watch }) {
   element.addEventListener("focusout", (event) => {
     if (event.target === field()) end(true);
   });
+
+  element.addEventListener("input", (event) => {
+    if (event.target.matches(".folder")) folder = event.target.value;
+  });
+
+  function unfold(id) {
+    if (folding !== id) folder = "";
+    folding = id;
+    const place = element.querySelector(".merge");
+    if (!place) return;
+    place.hidden = id === null;
+    element.querySelector('[data-act="merge_open"]').setAttribute("aria-expanded", id !== null);
+    place.querySelector(".folder").value = folder;
+    if (id !== null) place.querySelector(".folder").focus();
+  }
+
+  function write(id) {
+    trigger("merge", { id, folder: folder.trim() });
+    unfold(null);
+  }
 
   function show(open) {
     element.querySelector("h2").hidden = open;
@@ -121,6 +149,16 @@ export function mountCard({ element, trigger, watch }) {
       show(true);
       field().focus();
     } else editing = null;
+    if (folding !== null && detail() && Number(detail().dataset.id) === folding) {
+      const there = document.activeElement?.matches(".folder") || document.activeElement === document.body;
+      const place = element.querySelector(".merge");
+      if (place) {
+        place.hidden = false;
+        place.querySelector(".folder").value = folder;
+        element.querySelector('[data-act="merge_open"]').setAttribute("aria-expanded", true);
+        if (there) place.querySelector(".folder").focus();
+      }
+    } else folding = null;
     // On a phone the card lies under the table: bring what was asked for into sight.
     if (matchMedia("(max-width: 760px)").matches && document.activeElement?.matches("tr[data-id]")) {
       detail()?.scrollIntoView({ block: "nearest" });
