@@ -26,8 +26,9 @@ def unjudged(field: Any) -> Any:
 
 
 def names(group: Literal["adapter", "more"]) -> list[str]:
-    """The settings of one part of the form, in the order of their declaration."""
-    return [name for name in RunSettings.model_fields if group_of(name) == group]
+    """The settings of one part of the form: what every method has first, then as they are declared."""
+    found = [name for name in RunSettings.model_fields if group_of(name) == group]
+    return sorted(found, key=lambda name: not all(applies(name, method) for method in titles("method")))
 
 
 def widget(name: str) -> Any:
@@ -44,7 +45,7 @@ def widget(name: str) -> Any:
     if _holds_names(field.annotation):
         return unjudged(gr.Dropdown([], value=[], multiselect=True, **common))
     if default is None:  # Gradio's number field cannot be empty when it is drawn; a line of text can
-        return gr.Textbox("", max_lines=1, placeholder="none", **common)
+        return gr.Textbox("", max_lines=1, placeholder="all" if name == "layers" else "none", **common)
     return gr.Number(default, step=_step(field.annotation, default), **common)
 
 

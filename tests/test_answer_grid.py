@@ -27,6 +27,13 @@ def test_each_column_names_its_contestant_and_how_it_was_asked() -> None:
     assert trained["how"] == "Seed 7, temperature 0.7, 3.0 tokens/s"
 
 
+def test_the_proof_line_names_the_method_and_no_rank_where_there_is_none() -> None:
+    base = people()[0].base
+    prompt = adapter(method="Soft prompt", settings={"prompt_tokens": 20, "base_precision": "nf4"})
+    column = answer_grid.waiting([Contestant(base, prompt)], SAMPLING, "")["columns"][0]
+    assert (column["fact"], column["what"]) == ("Soft prompt", "Adapter 9f3c1a0, Soft prompt, 20 tokens, on NF4")
+
+
 def test_the_pace_of_a_complete_answer_stands_still() -> None:
     pace = Pace(2)
     assert pace.after(snapshot(1.0, [10, 10], [True, False])) == [10.0, 10.0]

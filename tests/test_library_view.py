@@ -81,6 +81,16 @@ def test_the_card_names_the_facts_and_hides_what_was_not_measured() -> None:
     assert "Validation loss" not in view.card(adapter(validation_loss=None), [])
 
 
+def test_rank_alpha_and_targets_are_shown_only_where_they_mean_something() -> None:
+    bitfit = adapter(method="Biases only (BitFit)", settings={})
+    cells = re.findall(r'<td class="number[^"]*" title="([^"]*)"', view.table([bitfit], Order(), None, ()))
+    assert cells[:2] == ["–", "–"]
+    card = view.card(bitfit, [])
+    assert "Biases only (BitFit)</dd>" in card
+    assert "q_proj" not in card
+    assert "DoRA, r 16, alpha 32" in view.card(adapter(method="DoRA", settings={"rank": 16, "alpha": 32}), [])
+
+
 def test_the_count_says_when_rows_are_left_out() -> None:
     assert view.count(3, 3, 3) == "3 adapters"
     assert view.count(12, 12, 96) == "12 of 96"

@@ -57,6 +57,11 @@ def test_a_finished_run_shows_its_best_validation_and_how_long_it_took() -> None
     assert (opened["adapter"], opened["again"], opened["live"]) == (7, True, False)
 
 
+def test_a_run_is_told_by_its_method() -> None:
+    settings = {"method": "blocks", "blocks": 2, "rank": 16, "learning_rate": 5e-5}
+    assert run_facts.opened(job(settings=settings))["about"] == "Last blocks, 2 trained, learning rate 5e-5"
+
+
 def test_a_queued_run_has_no_figures_and_can_only_be_cancelled() -> None:
     opened = run_facts.opened(job(state="queued", started_at=None))
     assert opened["figures"] == []
