@@ -72,7 +72,7 @@ class ImportPanel:
         """Choose the base model that what was given fits, and say what speaks against it."""
         place = _place(upload, path)
         if place is None:
-            return {}
+            return {self.line: gr.skip()}
         base = adapter_actions.likely_base(self.store, place)
         if base is None:
             raise ActionError("This adapter fits none of the base models here. Add its base model on the Train page.")
@@ -92,12 +92,12 @@ class ImportPanel:
         """What became of the import that this page asked for."""
         text = number if isinstance(number, str) else ""
         if not text.isdecimal() or len(text) > 15:
-            return {}
+            return {self.line: gr.skip()}
         try:
             job = self.store.job(int(text))
         except NotFound:
-            return {}
-        return {self.line: _told(job)} if job.kind == "import" else {}
+            return {self.line: gr.skip()}
+        return {self.line: _told(job) if job.kind == "import" else gr.skip()}
 
 
 def job_line(job: Job, done: str) -> str:

@@ -192,9 +192,9 @@ class Library:
     def follow_export(self, number: str) -> dict[Any, Any]:
         """What became of the export that this page asked for."""
         if not (number or "").isdecimal() or len(number) > 15:
-            return {}
+            return {self.merged: gr.skip()}
         job = self.store.job(int(number))
-        return {self.merged: _export_line(job)} if job.kind == "export" else {}
+        return {self.merged: _export_line(job) if job.kind == "export" else gr.skip()}
 
     def undo(self, search: str, order: str, _adapter: str, marked: str, event: gr.EventData) -> dict[Any, Any]:
         """Take a deletion back."""

@@ -32,6 +32,7 @@ def test_a_zip_is_dropped_imported_and_merged(
     row.get_by_text("pirate").click()
     card = page.locator("#library-card")
     expect(card).to_contain_text("Imported")
+    expect(page.locator("#library-merged")).to_have_text("")
     assert list((studio.store.files.root / "uploads").rglob("pirate.zip")) == []
 
     card.get_by_role("button", name="Export merged model").click()
