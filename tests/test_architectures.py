@@ -199,19 +199,20 @@ def test_at_least_three_of_them_are_named_nowhere_in_the_code() -> None:
 def test_a_model_without_attention_trains_and_answers_though_it_keeps_no_keys_and_values(tmp_path: Path) -> None:
     base = models.load(make(tmp_path / "model", MAMBA), CPU)
     assert list(linear_layers(base.model)) == MAMBA.layers
-    fitted = fit(base.model, SETTINGS)
-    prepared = prepare(base.tokenizer, tiny_rows(24), SETTINGS, LENGTH)
-    losses = [report.loss or 0 for report in train(base, fitted, prepared, SETTINGS)]
-    assert sum(losses[-3:]) < 0.96 * sum(losses[:3])
+    settings = SETTINGS.model_copy(update={"epochs": 12})  # enough to say more than one token again and again
+    fitted = fit(base.model, settings)
+    prepared = prepare(base.tokenizer, tiny_rows(24), settings, LENGTH)
+    losses = [report.loss or 0 for report in train(base, fitted, prepared, settings)]
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
     tensors = fitted.tensors()
     fitted.remove()
-    adapter_files.write(tmp_path, tensors, base_name="tiny", settings=SETTINGS, model=base.model)
+    adapter_files.write(tmp_path, tensors, base_name="tiny", settings=settings, model=base.model)
     adapter = adapter_files.read(tmp_path)
-    answers = list(compare(base, [None, adapter], PROMPT, temperature=0, max_tokens=6))[-1]
+    answers = list(compare(base, [None, adapter], PROMPT, temperature=0, max_tokens=20))[-1]
     ids = torch.tensor([prompt_ids(base.tokenizer, PROMPT)])
     for text, who in zip(answers.texts, (None, adapter), strict=True):
         with torch.no_grad(), attached(base.model, [who]):
-            said = base.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=6)
+            said = base.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=20)
         assert text == base.tokenizer.decode(said[0, ids.shape[1] :], skip_special_tokens=True)
 
 
