@@ -120,10 +120,11 @@ def embedding_of(model: Any) -> nn.Embedding:
 
 def fit_prompt(model: nn.Module, settings: RunSettings) -> Fitted:
     """Freeze `model` and put a trained prompt before every row."""
-    embeddings = embedding_of(model).weight  # (V, H)
+    embedding = embedding_of(model)
     generator = torch.Generator().manual_seed(settings.seed)
-    drawn = torch.randint(embeddings.shape[0], (settings.prompt_tokens,), generator=generator)
-    prompt = nn.Parameter(embeddings.detach()[drawn.to(embeddings.device)].float().clone())
+    drawn = torch.randint(embedding.weight.shape[0], (settings.prompt_tokens,), generator=generator)
+    # Through the module, not its weight: Gemma's embedding multiplies what it looks up.
+    prompt = nn.Parameter(embedding(drawn.to(embedding.weight.device)).detach().float().clone())
     surgery = Surgery(model)
     attach_prompt(surgery, prompt)
     return Fitted(surgery, {PROMPT: prompt})
