@@ -157,6 +157,42 @@ def test_what_peft_wrote_computes_the_same_here_and_after_it_was_taken_over(way:
         fitted.remove()
 
 
+@pytest.mark.filterwarnings("ignore:PiSSA changes the base weights:UserWarning")
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}], ids=["plain", "rank-stabilised"])
+def test_a_pissa_adapter_that_peft_converted_computes_the_same_on_the_untouched_base(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = models.load(shared_tiny_model(), CPU)
+    start = LoraConfig(r=3, target_modules=["q_proj", "up_proj"], init_lora_weights="pissa", **options)
+    adapted: Any = get_peft_model(models.load(shared_tiny_model(), CPU).model, start)
+    adapted.peft_config["default"].init_lora_weights = True  # as PEFT's guide says: the first state is saved plain
+    adapted.save_pretrained(tmp_path / "first")
+    adapted.peft_config["default"].init_lora_weights = "pissa"
+    with torch.no_grad():
+        for parameter in (p for p in adapted.parameters() if p.requires_grad):
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4)))
+    theirs = adapted.eval()(IDS).logits.detach()
+    adapted.save_pretrained(tmp_path / "theirs", path_initial_model_for_weight_conversion=str(tmp_path / "first"))
+    same(logits_here(base, tmp_path / "theirs"), theirs, 1e-5)
+    assert adapter_files.read(tmp_path / "theirs").low_rank["model.layers.0.mlp.up_proj"].a.shape[0] == 6
+
+
+def test_a_soft_prompt_of_peft_computes_the_same_here(tmp_path: Path) -> None:
+    from peft import PromptTuningConfig, get_peft_model
+
+    base = models.load(shared_tiny_model(), CPU)
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)
+    adapted: Any = get_peft_model(models.load(shared_tiny_model(), CPU).model, config)
+    theirs = adapted.eval()(IDS).logits.detach()[:, 5:]
+    adapted.save_pretrained(tmp_path / "theirs")
+    (tmp_path / "ours").mkdir()
+    adapter = adapter_files.take_over(tmp_path / "theirs", tmp_path / "ours", base_name="t", model=on_meta(base))
+    same(logits_here(base, tmp_path / "ours"), theirs, 1e-6)
+    assert adapter_files.shape_settings(adapter, on_meta(base)) == {"method": "prompt", "prompt_tokens": 5}
+
+
 def same(ours: Tensor, theirs: Tensor, within: float) -> None:
     torch.testing.assert_close(ours, theirs, atol=within, rtol=0)
 
