@@ -95,14 +95,21 @@ def _cpu_has_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def choose_device(hardware: Hardware | None = None, precision: str = "full") -> Device:
+def choose_device(hardware: Hardware | None = None, precision: str = "full", base_trained: bool = False) -> Device:
     """The best device for training here, the dtypes on it and why.
+
+    Args:
+        base_trained: whether parameters of the base itself are to be trained, which takes fp32: the steps of an
+            optimizer are mostly smaller than what bf16 can tell apart.
 
     Raises:
         ModelError: if the base cannot be kept in `precision` there.
     """
     found = hardware or find_hardware()
     device = _plain_device(found)
+    if base_trained and device.dtype != torch.float32:
+        why = "An NVIDIA GPU is here; fp32, as the base's own weights are trained and bf16 would swallow small steps."
+        return replace(device, dtype=torch.float32, why=why)
     return device if precision == "full" else _quantised_device(found, device, precision)
 
 
@@ -242,19 +249,20 @@ def load_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
-def load(path: Path, device: Device | None = None, precision: str = "full") -> LoadedBase:
+def load(path: Path, device: Device | None = None, precision: str = "full", base_trained: bool = False) -> LoadedBase:
     """Load a base model, frozen and in eval mode.
 
     Args:
         device: where to and in which dtypes; the best there is for None.
         precision: full, int8 or nf4; what the linear layers of the blocks are kept in.
+        base_trained: see `choose_device`.
 
     Raises:
         ModelError: if the folder is not a base model, its weights do not fit its config, or it cannot be kept in
             `precision` on this machine.
     """
     check_folder(path)
-    chosen = device or choose_device(precision=precision)
+    chosen = device or choose_device(precision=precision, base_trained=base_trained)
     try:
         if precision == "full":
             model = _from_file(path, chosen.dtype).to(chosen.kind)

@@ -145,3 +145,13 @@ def test_a_base_in_few_bits_is_refused_on_apples_gpu_in_words(precision: str) ->
     with pytest.raises(ModelError, match="needs an NVIDIA GPU or a CPU") as told:
         choose_device(Hardware(mps=True, cpu_bf16=True), precision)
     assert "Full" in told.value.problems[0]
+
+
+def test_weights_of_the_base_are_trained_in_fp32_whatever_the_gpu_computes() -> None:
+    gpu = models.Hardware(cuda_name="Test GPU", cuda_memory=1, cuda_bf16=True)
+    assert models.choose_device(gpu).dtype == torch.bfloat16
+    chosen = models.choose_device(gpu, base_trained=True)
+    assert chosen.dtype == torch.float32
+    assert "own weights are trained" in chosen.why
+    alone = models.Hardware(cpu_threads=2)
+    assert models.choose_device(alone, base_trained=True) == models.choose_device(alone)
