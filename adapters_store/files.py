@@ -1,8 +1,8 @@
 """The data folder: the only place that turns keys into paths and that publishes, trashes and sweeps folders.
 
 A folder is filled as a draft under temp/ and becomes visible by one rename, after every byte of it is on the disk; so
-what lies in models/, datasets/ and adapters/ is whole. Does not protect against a person who edits those folders by
-hand (`problems` finds that), and knows nothing about the rows that point here.
+what lies in models/, datasets/, adapters/ and checkpoints/ is whole. Does not protect against a person who edits those
+folders by hand (`problems` finds that), and knows nothing about the rows that point here.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from adapters_store.manifest import FileFact
 
 __all__ = ["KINDS", "DataFolder", "Draft", "FileFact", "Kind", "locate"]
 
-Kind = Literal["models", "datasets", "adapters"]
+Kind = Literal["models", "datasets", "adapters", "checkpoints"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -146,10 +146,18 @@ class DataFolder:
         """Delete for good what has been in the trash for longer than `older_than_s` seconds."""
         for path in (self.root / "trash").iterdir():
             if time.time() - path.lstat().st_mtime > older_than_s:
-                # Renamed first, so that a folder half deleted is never brought back.
-                doomed = self.root / "temp" / _temp_name("trash", uuid.uuid4().hex)
-                path.rename(doomed)
-                _remove(doomed)
+                self._delete(path)
+
+    def discard(self, kind: Kind, key: str) -> None:
+        """Delete a folder for good, without a stay in the trash. Nothing happens if it is not there."""
+        with suppress(FileNotFoundError):
+            self._delete(self.path(kind, key))
+
+    def _delete(self, path: Path) -> None:
+        # Renamed first, so that a folder half deleted is never taken for a whole one.
+        doomed = self.root / "temp" / _temp_name("trash", uuid.uuid4().hex)
+        path.rename(doomed)
+        _remove(doomed)
 
     def _in_trash(self, kind: Kind, key: str) -> Path:
         return self.root / "trash" / f"{_checked(kind)}.{_checked_key(key)}"

@@ -8,7 +8,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "starting": frozenset({"running", "failed", "cancelled", "interrupted"}),
     "running": frozenset({"finishing", "failed", "cancelled", "interrupted"}),
     "finishing": frozenset({"completed", "stopped", "failed", "interrupted", "cancelled"}),
-    "interrupted": frozenset({"queued"}),
+    "interrupted": frozenset({"queued", "cancelled"}),
     "completed": frozenset(),
     "stopped": frozenset(),
     "cancelled": frozenset(),

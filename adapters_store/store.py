@@ -1,7 +1,8 @@
 """The library: one short method per question or change. `Store` is the one name callers use.
 
-Base models, data sets, what the installation remembers and the library's own health are here; jobs and adapters are
-in their own files. Everything returned is a plain reader: changing it changes nothing. Knows no torch and no page.
+Base models, data sets, what the installation remembers and the library's own health are here; jobs, checkpoints and
+adapters are in their own files. Everything returned is a plain reader: changing it changes nothing. Knows no torch and
+no page.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from adapters_store.shelf import added, checked_name, found, mark_changed
 from adapters_store.states import FINAL, LIVE, TRANSITIONS
 from adapters_store.store_adapters import AdapterShelf, AdapterSort
 from adapters_store.store_jobs import JobShelf
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner, Setting
+from adapters_store.tables import Adapter, BaseModel, Checkpoint, DataSet, Job, JobEvent, Metric, Owner, Setting
 
 __all__ = [
     "FINAL",
@@ -27,6 +28,7 @@ __all__ = [
     "Adapter",
     "AdapterSort",
     "BaseModel",
+    "Checkpoint",
     "DataSet",
     "Job",
     "JobEvent",
@@ -188,7 +190,7 @@ class Store(JobShelf, AdapterShelf):
 
     def _unlisted(self, older_than_s: float) -> list[tuple[Kind, str]]:
         with self._database.reading() as session:
-            columns = (BaseModel.folder, DataSet.folder, Adapter.folder)
+            columns = (BaseModel.folder, DataSet.folder, Adapter.folder, Checkpoint.folder)
             listed = {folder for column in columns for folder in session.scalars(select(column))}
         return [
             (kind, key)

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from adapters_store.errors import StoreError
+from adapters_store.leases import check_lease
 from adapters_store.shelf import (
     NAME_LENGTH,
     Shelf,
@@ -22,7 +23,6 @@ from adapters_store.shelf import (
     visible_words,
     within,
 )
-from adapters_store.store_jobs import check_lease
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 
 SEARCH_LENGTH = 200

@@ -8,19 +8,24 @@ still lives is for the caller to find out.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from adapters_store.errors import LeaseLost, StoreError
-from adapters_store.shelf import Shelf, added, checked_name, found, mark_changed, settled, within
+from adapters_store.errors import StoreError
+from adapters_store.leases import check_token
+from adapters_store.shelf import added, checked_name, found, mark_changed, settled, within
 from adapters_store.states import FINAL, LIVE, TRANSITIONS, allowed
+from adapters_store.store_checkpoints import CheckpointShelf, drop_rows, forget_after
 from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner
 
 KINDS = ("train", "fetch", "import", "export")
 
 
-class JobShelf(Shelf):
+_CANCELLED = {"queued": "Cancelled before it began.", "interrupted": "Not to be continued. Nothing was kept."}
+
+
+class JobShelf(CheckpointShelf):
     """The part of the store that is about jobs."""
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -119,35 +124,41 @@ class JobShelf(Shelf):
         """Move a job to the state `to`, and note who did it and why.
 
         A worker shows its `token`, and is refused with LeaseLost when the job is no longer its own. StoreError for a
-        move that TRANSITIONS does not have. Back to queued, a job begins anew: its metrics and progress are dropped.
+        move that TRANSITIONS does not have. Back to queued, a job goes back to its newest checkpoint, if it has one:
+        what was measured after it is dropped. Ended for good, it needs its checkpoints no more.
         """
         with self._database.writing() as session:
             job = found(session, Job, job_id)
             if token is not None:
-                _check_token(job, token)
+                check_token(job, token)
             if not allowed(job.state, to):
                 raise StoreError(_forbidden(job, to))
-            self._shift(session, job, to, who, why)
+            free = self._shift(session, job, to, who, why)
             if to == "queued":
                 _forget_attempt(session, job)
-            return settled(session, job)
+            moved = settled(session, job)
+        self._discard(free)
+        return moved
 
     def request_stop(self, job_id: int, how: Literal["keep", "cancel"], who: str = "person") -> Job:
         """Ask for the end of a job: "keep" what it learned so far, or "cancel" it.
 
-        A queued job is cancelled at once, a job that nobody works on is left as it is, and a worker sees the wish in
-        `job.stop`. "keep" does not undo an earlier "cancel".
+        A queued job is cancelled at once, and so is an interrupted one if it is not to be continued. A job that has
+        ended is left as it is, and a worker sees the wish in `job.stop`. "keep" does not undo an earlier "cancel".
         """
         if how not in ("keep", "cancel"):
             raise StoreError(f'{how!r} is not a way to stop a job: "keep" or "cancel".')
+        free: list[str] = []
         with self._database.writing() as session:
             job = found(session, Job, job_id)
-            if job.state == "queued":
-                self._shift(session, job, "cancelled", who, "Cancelled before it began.")
+            if job.state == "queued" or (job.state == "interrupted" and how == "cancel"):
+                free = self._shift(session, job, "cancelled", who, _CANCELLED[job.state])
             elif job.state in LIVE and job.stop not in (how, "cancel"):
                 job.stop = how
                 self._note(session, job, job.state, who, f"asked to stop: {how}")
-            return settled(session, job)
+            asked = settled(session, job)
+        self._discard(free)
+        return asked
 
     # --- reporting ------------------------------------------------------------------------------------------------
 
@@ -181,40 +192,29 @@ class JobShelf(Shelf):
 
     # --- within a transaction -------------------------------------------------------------------------------------
 
-    def _shift(self, session: Session, job: Job, to: str, who: str, why: str) -> None:
+    def _shift(self, session: Session, job: Job, to: str, who: str, why: str) -> list[str]:
+        """Change the state; the folders of checkpoints that are free with it, to be deleted after the commit."""
         before, job.state, job.why = job.state, to, why
         if to in FINAL or to == "interrupted":
             job.finished_at = self.clock()
         self._note(session, job, before, who, why)
+        return drop_rows(session, job.id) if to in FINAL else []
 
     def _note(self, session: Session, job: Job, before: str | None, who: str, why: str) -> None:
         session.add(JobEvent(job_id=job.id, at=self.clock(), who=who, state_from=before, state_to=job.state, why=why))
         mark_changed(session, "jobs")
 
 
-def check_lease(session: Session, job_id: int, token: int) -> None:
-    """LeaseLost unless the job is worked on under this token. Holds until the end of a writing transaction."""
-    _check_token(found(session, Job, job_id), token)
-
-
-def _check_token(job: Job, token: int) -> None:
-    if job.token != token or job.state not in LIVE:
-        raise LeaseLost(
-            f"Job {job.id} is {job.state} under token {job.token}; the worker with token {token} no longer holds it."
-        )
-
-
 def _renew(session: Session, job_id: int, token: int, now: float) -> None:
     held = (Job.id == job_id, Job.token == token, Job.state.in_(LIVE))
     renewing = update(Job).where(*held).values(heartbeat_at=now).returning(Job.id)
     if session.scalar(renewing) is None:
-        _check_token(found(session, Job, job_id), token)
+        check_token(found(session, Job, job_id), token)
 
 
 def _forget_attempt(session: Session, job: Job) -> None:
-    session.execute(delete(Metric).where(Metric.job_id == job.id))
-    mark_changed(session, "progress")
-    job.progress, job.stop = {}, None
+    forget_after(session, job, job.checkpoint_step)
+    job.stop = None
     job.pid = job.pid_started = job.boot_id = job.heartbeat_at = job.started_at = job.finished_at = None
 
 

@@ -142,6 +142,17 @@ class Adapter(Row):
     parent_name: Mapped[str | None] = column_property(_adapter_name(parent_id))
 
 
+class Checkpoint(Row):
+    """Where a run that has not ended can go on from: after `step`. It lies in checkpoints/`folder`."""
+
+    __tablename__ = "checkpoint"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), index=True)
+    step: Mapped[int]
+    folder: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[float]
+
+
 class Job(Row):
     """One queued piece of long work, in one of the states of states.py. `token` rises with each claim."""
 
@@ -173,6 +184,10 @@ class Job(Row):
         .where(Adapter.job_id == id, Adapter.deleted_at.is_(None))
         .correlate_except(Adapter)
         .scalar_subquery()
+    )
+    # The step that the run goes on from, should it be interrupted; None: it would begin anew.
+    checkpoint_step: Mapped[int | None] = column_property(
+        select(func.max(Checkpoint.step)).where(Checkpoint.job_id == id).correlate_except(Checkpoint).scalar_subquery()
     )
     base_model: Mapped[BaseModel | None] = relationship(lazy="joined")
     data_set: Mapped[DataSet | None] = relationship(lazy="joined")

@@ -83,7 +83,7 @@ def test_the_folder_given_beats_the_environment_and_that_beats_the_platform(monk
 
 
 def test_the_tree_is_made_for_its_owner_only(folder: DataFolder) -> None:
-    names = {"models", "datasets", "adapters", "logs", "temp", "trash"}
+    names = {"models", "datasets", "adapters", "checkpoints", "logs", "temp", "trash"}
     assert {path.name for path in folder.root.iterdir()} == names
     assert {path.stat().st_mode & 0o777 for path in [folder.root, *folder.root.iterdir()]} == {0o700}
 

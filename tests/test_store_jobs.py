@@ -236,7 +236,7 @@ def test_cancel_outweighs_keep_and_asking_again_is_no_news(store: Store) -> None
         store.request_stop(job.id, "gently")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("state", sorted({*FINAL, "interrupted"}))
+@pytest.mark.parametrize("state", sorted(FINAL))
 def test_a_job_that_nobody_works_on_is_left_as_it_is(store: Store, state: str) -> None:
     job = in_state(store, state)
     before = everything(store, job.id)
