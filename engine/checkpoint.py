@@ -115,7 +115,11 @@ def rounding_differs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the two files of a checkpoint into an existing folder. OSError as the disk gives it."""
+    """Write the two files of a checkpoint into an existing folder.
+
+    Raises:
+        CheckpointError, OSError: the disk did not take it.
+    """
     flat = {f"{group}/{name}": tensor for group, part in checkpoint.tensors.items() for name, tensor in part.items()}
     facts = {
         "version": VERSION,
@@ -126,7 +130,10 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         "machine": checkpoint.machine,
         "tensors": {group: len(part) for group, part in checkpoint.tensors.items()},
     }
-    save_file(flat, folder / TENSORS)
+    try:
+        save_file(flat, folder / TENSORS)
+    except SafetensorError as error:
+        raise CheckpointError(f"{TENSORS} could not be written: {error}.") from error
     (folder / FACTS).write_text(json.dumps(facts, indent=1), "utf-8")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 RECENT = 0.2  # weight of the newest reading in a smoothed figure
 MEGABYTE = 1_000_000
+TELLING = ("running", "finishing", "completed", "stopped")  # states in which it matters what an interruption cost
 FIRST_STEPS = "First steps. Loss and time left follow in a moment."
 
 
@@ -79,7 +80,7 @@ def job_sentence(job: Progressing) -> str:
     if job.state in ("starting", "running") and job.stop:
         return "Cancelling." if job.stop == "cancel" else "Stopping; what it has learned so far is kept."
     sentences: dict[str, Callable[[], str]] = {
-        "queued": lambda: "Waiting for its turn.",
+        "queued": lambda: _joined([job.why, "Waiting for its turn."]),
         "starting": lambda: _stage(job) or "Starting.",
         "running": lambda: _training(job) if job.kind == "train" else _fetching(job),
         "finishing": lambda: "Saving the adapter." if job.kind in ("train", "import") else "Saving the model.",
@@ -89,12 +90,20 @@ def job_sentence(job: Progressing) -> str:
         "interrupted": lambda: job.why or "Interrupted. Start it again.",
         "failed": lambda: job.why or "It failed. The log has the details.",
     }
-    return sentences[job.state]()
+    interruption = _interruption(job.progress) if job.state in TELLING else ""
+    return _joined([sentences[job.state](), interruption])
 
 
-def again(kind: str) -> str:
-    """What to do about a job that was interrupted; what is fetched may go on where it stopped."""
-    return "Start it again; it begins from the first step." if kind == "train" else "Start it again."
+def _interruption(p: Mapping[str, Any]) -> str:
+    """What an interruption has cost the run, and what one would cost it."""
+    return _joined([str(p.get("resumed") or ""), str(p.get("checkpoint_problem") or "")])
+
+
+def again(kind: str, step: int | None = None) -> str:
+    """What to do about a job that was interrupted. `step`: that of a run's newest checkpoint, if it has one."""
+    if kind != "train":
+        return "Start it again."  # what is fetched may go on where it stopped
+    return f"Continue it from step {step}." if step else "Start it again; it begins from the first step."
 
 
 def _stage(job: Progressing) -> str:

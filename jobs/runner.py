@@ -38,7 +38,10 @@ STARTING = 3.0  # seconds a runner needs at most to take the lock; less than LIN
 CANCEL_GRACE = 8.0  # seconds a worker has to see that its job was cancelled, and to end
 KEEP_GRACE = 900.0  # seconds a worker has to measure a last time and save: ending it loses what it learned
 KILL_GRACE = 2.0  # seconds between asking and killing
+MOST_ATTEMPTS = 3  # of a run that is interrupted again and again; a person may try once more
 TRASH_SECONDS = 7 * 24 * 3600.0  # how long deleted adapters can be brought back
+
+AUTO_RESUME = "auto_resume"  # the setting: whether interrupted runs go on by themselves
 
 _last_start: dict[Path, tuple[float, subprocess.Popen[bytes]]] = {}
 
@@ -76,9 +79,13 @@ class Runner:
         self._store = store
         self._workers: dict[int, subprocess.Popen[bytes]] = {}  # started here, by job id
         self._stop_seen: dict[int, float] = {}  # when a job's stop was first seen, monotonic
+        self._looked_back = False
 
     def step(self) -> None:
         """Look once at workers, wishes and queue, and do what is due. StoreError when the library cannot be used."""
+        if not self._looked_back:
+            self._resume_after_restart()
+            self._looked_back = True
         self._reap()
         live = self._store.jobs(states=LIVE, limit=1000)
         for job in live:
@@ -115,7 +122,27 @@ class Runner:
             to, why = verdict(job, returncode, same_boot=job.owner is None or job.owner.boot == process.boot_id())
             log.warning("job %s: %s (%s)", job.id, why, to)
             self._store.move(job.id, to, why=why, who="runner")
+            self._store.discard_stray_checkpoints()
+            if not job.stop:
+                self._continue(job.id)
         self._stop_seen.pop(job_id, None)
+
+    def _resume_after_restart(self) -> None:
+        """Queue the runs again that were interrupted because the machine went down."""
+        for job in self._store.jobs(kinds=["train"], states=["interrupted"], limit=1000)[::-1]:
+            if job.owner is not None and job.owner.boot != process.boot_id():
+                self._continue(job.id)
+
+    def _continue(self, job_id: int) -> None:
+        """Queue a run again that was interrupted without anybody wanting it: not for ever, and not if told not to."""
+        job = self._store.job(job_id)
+        if job.kind != "train" or job.state != "interrupted" or not auto_resume(self._store):
+            return
+        if job.attempt >= MOST_ATTEMPTS:
+            log.warning("job %s was interrupted %s times and is left to a person", job.id, job.attempt)
+            return
+        where = f"It goes on from step {job.checkpoint_step}." if job.checkpoint_step else "It begins again."
+        self._store.move(job.id, "queued", why=f"{_first_sentence(job.why)} {where}", who="runner")
 
     def _give_up(self, job: Job, returncode: int) -> None:
         """A worker ended before it could claim its job. Trying again would do the same for ever."""
@@ -165,16 +192,26 @@ def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[s
         return ("stopped" if cut_short else "completed"), ""
     if job.stop == "cancel":
         return "cancelled", "Cancelled. Nothing was kept."
+    what_next = again(job.kind, job.checkpoint_step)
     if not same_boot:
-        return "interrupted", f"The machine was restarted in the middle of this job. {again(job.kind)}"
+        return "interrupted", f"The machine was restarted in the middle of this job. {what_next}"
     if job.stop == "keep":
-        return "interrupted", f"It did not come to a stop, and its worker had to be ended. {again(job.kind)}"
+        return "interrupted", f"It did not come to a stop, and its worker had to be ended. {what_next}"
     if returncode is None:
-        return "interrupted", f"The worker is gone, and nobody saw how it ended. {again(job.kind)}"
+        return "interrupted", f"The worker is gone, and nobody saw how it ended. {what_next}"
     how = f"The worker {process.how_it_ended(returncode)}."
     if returncode < 0:
-        return "interrupted", f"{how} {again(job.kind)}"
+        return "interrupted", f"{how} {what_next}"
     return "failed", f"{how} Its log, job-{job.id}, has the details."
+
+
+def auto_resume(store: Store) -> bool:
+    """Whether runs that were interrupted go on by themselves."""
+    return store.recall(AUTO_RESUME, True) is not False
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].rstrip(".") + "."
 
 
 def page_open(root: Path) -> bool:
@@ -222,6 +259,7 @@ def _tidy_and_serve(folder: DataFolder, ended: threading.Event, linger: float) -
         if swept:
             log.info("cleared away %s", ", ".join(map(str, swept)))
         store.files.empty_trash(TRASH_SECONDS)
+        store.discard_stray_checkpoints()
         serve(store, ended, linger)
     finally:
         store.close()

@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine import adapter_files, models
+from engine.checkpoint import Checkpoint
 from engine.data.check import read_rows
 from engine.methods import fit
-from engine.methods.fitted import Fitted
 from engine.methods.stored import load_stored
+from engine.position import Position, StepReport
 from engine.settings import RunSettings, parse, titles
 from engine.sizing import chosen_layers
-from engine.train import Prepared, StepReport, prepare, train, validation_loss
-from jobs import process, start_adapter
+from engine.train import Prepared, prepare, train, validation_loss
+from jobs import start_adapter
+from jobs.checkpoints import Checkpoints
+from jobs.course import Course, Kept, metric
 from jobs.ending import Ended, Ending
-from jobs.progress import seconds_left, smooth
 from jobs.queue import Lease, patiently
 
 
@@ -34,84 +34,14 @@ class InputError(RuntimeError):
 
 
 @dataclass
-class Kept:
-    """The adapter of one step, on the CPU."""
+class UnderWay:
+    """A run that can be trained: on what, with what, and where it stands."""
 
-    step: int
-    loss: float | None
-    validation_loss: float | None
-    tensors: dict[str, Any]
-
-
-class Course:
-    """What is known of a run so far: makes metrics and progress of its reports, and keeps its best step.
-
-    Args:
-        base_validation_loss: of the base alone, where step 0 is not the base but a start of its own.
-        goes_on: whether step 0 is an adapter of the library, against which the run is then measured too.
-    """
-
-    def __init__(self, base_validation_loss: float | None = None, goes_on: bool = False) -> None:
-        self.loss: float | None = None
-        self.first_loss: float | None = None
-        self.base_validation_loss = base_validation_loss
-        self.start_validation_loss: float | None = None
-        self._goes_on = goes_on
-        self.best: Kept | None = None
-        self.last: StepReport | None = None
-        self._pace: float | None = None  # smoothed seconds a step, validation included
-
-    def take(self, report: StepReport, fitted: Fitted) -> None:
-        """Note a report; `fitted` holds the adapter of that step."""
-        before, self.last = self.last, report
-        if report.step == 0:
-            self.start_validation_loss = report.validation_loss if self._goes_on else None
-            if self.base_validation_loss is None:
-                self.base_validation_loss = report.validation_loss
-            return
-        if report.loss is not None:
-            self.loss = report.loss
-            self.first_loss = report.loss if self.first_loss is None else self.first_loss
-            self._pace = smooth(self._pace, report.seconds - (before.seconds if before else 0.0))
-        if self._improves(report):
-            self.best = Kept(report.step, self.loss, report.validation_loss, fitted.tensors())
-
-    def _improves(self, report: StepReport) -> bool:
-        """Best among the trained steps: a run that never beats its base still keeps the step that came closest."""
-        now = report.validation_loss
-        if now is None:
-            return False
-        return self.best is None or self.best.validation_loss is None or now < self.best.validation_loss
-
-    def kept(self, fitted: Fitted) -> Kept | None:
-        """What the run leaves: its best step by validation, or the last one where nothing was measured."""
-        if self.last is None or self.last.step == 0:
-            return None
-        return self.best or Kept(self.last.step, self.loss, None, fitted.tensors())
-
-    def progress(self) -> dict[str, Any]:
-        """The job's progress after the last report."""
-        assert self.last is not None
-        last, best = self.last, self.best
-        said = {
-            "stage": "",
-            "step": last.step,
-            "steps": last.steps,
-            "loss": self.loss,
-            "first_loss": self.first_loss,
-            "first_validation_loss": self.base_validation_loss,
-            "start_validation_loss": self.start_validation_loss,
-            "best_validation_loss": best.validation_loss if best else None,
-            "best_step": best.step if best else None,
-            "seconds_left": seconds_left(last.step, last.steps, last.seconds, self._pace),
-            "memory_bytes": memory_now(),
-            "peak_memory_bytes": memory_peak(),
-        }
-        if last.validation_loss is not None:
-            said["validation_loss"] = last.validation_loss
-        if last.tokens_per_second is not None:
-            said["tokens_per_second"] = last.tokens_per_second
-        return said
+    loaded: models.LoadedBase
+    prepared: Prepared
+    settings: RunSettings
+    position: Position
+    course: Course
 
 
 @dataclass
@@ -145,21 +75,45 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         lease.say("Reading the data")
         rows = read_rows(store.rows_path(data))
         prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])
+        checkpoints = Checkpoints(store, lease, settings, start, loaded.device)
+        state = checkpoints.newest()
     # Not to be interrupted: a transaction broken off at any line could keep the library's only connection.
-    lease.report(stage="", step=0, steps=prepared.steps, device=loaded.device.name, device_why=loaded.device.why)
+    checkpoints.go_on_from(state)
+    done = state.step if state else 0
+    lease.report(stage="", step=done, steps=prepared.steps, device=loaded.device.name, device_why=loaded.device.why)
     lease.move("running")
     with ending.may_interrupt():
-        # Before anything is put on the base: an adapter, and a soft prompt, begin elsewhere than the base.
-        alone = start is not None or settings.method == "prompt"
-        measured = validation_loss(loaded, prepared.validation, settings.micro_batch) if alone else None
-        course = Course(measured, goes_on=start is not None)
-        fitted = fit(loaded.model, settings)
-        if start is not None:
-            load_stored(fitted, adapter_files.read(store.adapter_path(start)))
-        _train(lease, ending, loaded, fitted, prepared, settings, course)
-        trained = Trained(settings, loaded.model, course, course.kept(fitted))
-        fitted.remove()
+        if state is None:
+            under_way = _begun(store, loaded, prepared, settings, start)
+        else:
+            under_way = _gone_on(loaded, prepared, settings, state)
+            del state  # its tensors are in the model now, and may be as large
+    _train(lease, ending, checkpoints, under_way)
+    course, fitted = under_way.course, under_way.position.fitted
+    trained = Trained(settings, loaded.model, course, course.kept(fitted))
+    fitted.remove()
     _finish(store, lease, trained)
+
+
+def _begun(
+    store: Store, loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, start: Adapter | None
+) -> UnderWay:
+    """A run before its first step."""
+    # Before anything is put on the base: an adapter, and a soft prompt, begin elsewhere than the base.
+    alone = start is not None or settings.method == "prompt"
+    measured = validation_loss(loaded, prepared.validation, settings.micro_batch) if alone else None
+    position = Position(fit(loaded.model, settings), settings, loaded.device.kind)
+    if start is not None:
+        load_stored(position.fitted, adapter_files.read(store.adapter_path(start)))
+    return UnderWay(loaded, prepared, settings, position, Course(measured, goes_on=start is not None))
+
+
+def _gone_on(loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, state: Checkpoint) -> UnderWay:
+    """A run where a checkpoint left it."""
+    position = Position(fit(loaded.model, settings), settings, loaded.device.kind)
+    state.resume(position)
+    course = Course.from_notes(state.course, state.tensors["kept"])
+    return UnderWay(loaded, prepared, settings, position, course)
 
 
 def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, DataSet, RunSettings]:
@@ -191,52 +145,29 @@ def _check_rows(data: DataSet, path: Path) -> None:
             raise InputError(f"The rows of the data set {data.name} were changed on disk. Upload the file again.")
 
 
-def _train(
-    lease: Lease,
-    ending: Ending,
-    loaded: models.LoadedBase,
-    fitted: Fitted,
-    prepared: Prepared,
-    settings: RunSettings,
-    course: Course,
-) -> None:
-    """Train until the last step or until somebody asks to stop, reporting every step."""
+def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay) -> None:
+    """Train until the last step or until somebody asks to stop, reporting every step, with a checkpoint now and then.
+
+    Only what takes long may be interrupted, so that what is known of a run is always that of one whole step.
+    """
 
     def should_stop() -> bool:
         ending.check()
         return lease.stop == "keep"
 
-    for report in train(loaded, fitted, prepared, settings, should_stop):
-        course.take(report, fitted)
-        lease.report(_metric(report), **course.progress())
-
-
-def memory_now() -> int:
-    """Bytes the run holds now: of the GPU where one is used, of the machine else."""
-    return torch.cuda.memory_allocated() if _on_gpu() else process.memory_bytes()
-
-
-def memory_peak() -> int:
-    """The most bytes the run has held so far, counted like `memory_now`."""
-    return torch.cuda.max_memory_allocated() if _on_gpu() else process.peak_memory_bytes()
-
-
-def _on_gpu() -> bool:
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-
-
-def _metric(report: StepReport) -> dict[str, Any]:
-    return {
-        "step": report.step,
-        "loss": report.loss,
-        "validation_loss": report.validation_loss,
-        "learning_rate": report.learning_rate,
-        "gradient_norm": report.gradient_norm,
-        "tokens": report.tokens,
-        "tokens_per_second": report.tokens_per_second,
-        "memory_bytes": memory_now(),
-        "seconds": report.seconds,
-    }
+    position, course = run.position, run.course
+    reports = train(
+        run.loaded, position.fitted, run.prepared, run.settings, should_stop, position, ending.may_interrupt
+    )
+    try:
+        for report in reports:
+            course.take(report, position.fitted)
+            lease.report(metric(report), **course.progress())
+            checkpoints.keep_if_due(position, course)
+    except Ended:
+        if not lease.lost and lease.stop != "cancel":
+            checkpoints.keep(position, course)
+        raise
 
 
 def _finish(store: Store, lease: Lease, trained: Trained) -> None:

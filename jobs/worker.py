@@ -39,7 +39,7 @@ def _see_through(store: Store, lease: Lease, ending: Ending) -> None:
     try:
         _dispatch(store, lease, ending)
     except Ended:
-        _record_end(lease, ending)
+        _record_end(store, lease, ending)
     except LeaseLost:
         log.warning("job %s is no longer ours; nothing was written", lease.job.id)
     except Exception as error:
@@ -70,13 +70,16 @@ def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
         fetching.run(store, lease, ending)
 
 
-def _record_end(lease: Lease, ending: Ending) -> None:
+def _record_end(store: Store, lease: Lease, ending: Ending) -> None:
     if lease.lost:
         log.warning("job %s is no longer ours; nothing was written", lease.job.id)
     elif lease.stop == "cancel":
         lease.move("cancelled", "Cancelled. Nothing was kept.")
     else:
-        lease.move("interrupted", f"The worker was asked to end ({ending.signal}). {again(lease.job.kind)}")
+        job = store.job(lease.job.id)
+        lease.move(
+            "interrupted", f"The worker was asked to end ({ending.signal}). {again(job.kind, job.checkpoint_step)}"
+        )
 
 
 def in_words(error: Exception, job: Job) -> str:

@@ -21,7 +21,7 @@ from filelock import FileLock
 from adapters_store.store import Store
 from adapters_store.tables import Owner
 from jobs import process, runner
-from jobs.runner import Runner, ensure, page_open, verdict
+from jobs.runner import AUTO_RESUME, Runner, ensure, page_open, verdict
 from tests.workshop import ENDLESS, one_thread, submit_run, wait_for, wait_for_state
 
 Running = subprocess.Popen[bytes]
@@ -81,17 +81,27 @@ def test_two_runs_are_done_one_after_the_other(store: Store, processes: list[Run
     assert (first.finished_at or 0) <= (second.started_at or 0)
 
 
-def test_a_killed_worker_is_noticed_within_five_seconds_and_told_in_words(
-    store: Store, processes: list[Running]
+def test_a_killed_worker_is_noticed_within_five_seconds_and_its_run_goes_on_by_itself(
+    store: Store, processes: list[Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = submit_run(store, **ENDLESS)
+    monkeypatch.setenv("LORA_STUDIO_CHECKPOINT_SECONDS", "0")
+    job = submit_run(store, epochs=200)
     start(store, processes)
-    running = wait_for_state(store, job.id, "running", seconds=90)
-    os.kill(running.pid or 0, signal.SIGKILL)
-    interrupted = wait_for_state(store, job.id, "interrupted", seconds=5)
-    assert interrupted.why.startswith("The worker was killed by signal 9, probably out of memory.")
-    assert "Start it again" in interrupted.why
-    assert not any((store.files.root / "adapters").iterdir())
+    wait_for(lambda: store.job(job.id).checkpoint_step, 90, "a checkpoint")
+    os.kill(store.job(job.id).pid or 0, signal.SIGKILL)
+    wait_for(lambda: "interrupted" in [e.state_to for e in store.job_events(job.id)], 5, "the runner to notice")
+    wait_for(lambda: store.job(job.id).progress.get("resumed"), 60, "the run to go on")
+    goes_on = store.job(job.id)
+    assert goes_on.attempt == 2
+    step = goes_on.progress["resumed_from"]
+    assert goes_on.progress["resumed"] == f"Continued from step {step}."
+    *_, noticed, queued, _ = [
+        e for e in store.job_events(job.id) if e.state_to in ("interrupted", "queued", "starting")
+    ]
+    assert noticed.why == f"The worker was killed by signal 9, probably out of memory. Continue it from step {step}."
+    assert queued.why == f"The worker was killed by signal 9, probably out of memory. It goes on from step {step}."
+    store.request_stop(job.id, "cancel")
+    wait_for_state(store, job.id, "cancelled", seconds=30)
 
 
 def test_a_new_runner_adopts_the_living_worker_of_the_old_one(store: Store, processes: list[Running]) -> None:
@@ -110,6 +120,7 @@ def test_a_new_runner_adopts_the_living_worker_of_the_old_one(store: Store, proc
     after = store.job(job.id)
     assert (after.state, after.owner, after.attempt) == ("running", before.owner, 1)
 
+    store.remember(AUTO_RESUME, False)
     os.kill(before.owner.pid, signal.SIGKILL)  # not a child of the new runner: known by identity alone
     gone = wait_for_state(store, job.id, "interrupted", seconds=5)
     assert "nobody saw how it ended" in gone.why
@@ -201,6 +212,13 @@ def test_leftovers_of_dead_processes_are_swept_at_the_start(store: Store, proces
 # --- one look at a time -------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def not_by_itself(store: Store) -> None:
+    """Interrupted runs stay interrupted."""
+    store.remember(AUTO_RESUME, False)
+
+
+@pytest.mark.usefixtures("not_by_itself")
 def test_a_process_that_only_has_the_number_of_a_dead_worker_is_neither_believed_nor_ended(store: Store) -> None:
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
@@ -214,12 +232,67 @@ def test_a_process_that_only_has_the_number_of_a_dead_worker_is_neither_believed
         bystander.communicate(b"\n")
 
 
+@pytest.mark.usefixtures("not_by_itself")
 def test_a_job_from_before_a_restart_of_the_machine_is_told_so(store: Store) -> None:
     job = submit_run(store)
     store.claim(job.id, process.identify()._replace(boot="the boot before"))
     Runner(store).step()
     assert store.job(job.id).state == "interrupted"
     assert "machine was restarted" in store.job(job.id).why
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The jobs a runner would have started, in place of their workers."""
+    jobs: list[int] = []
+    monkeypatch.setattr(Runner, "_start_next", lambda self: jobs.extend(job.id for job in self._store.waiting()))
+    return jobs
+
+
+def died(store: Store, job_id: int, boot: str | None = None) -> Any:
+    """Claimed by a worker that is gone."""
+    me = process.identify()
+    return store.claim(job_id, Owner(2**22 + 1, 1.0, boot or me.boot))
+
+
+def test_a_run_whose_worker_died_goes_on_by_itself_three_times_at_most(store: Store, started: list[int]) -> None:
+    job = submit_run(store)
+    for attempt in (1, 2, 3):
+        assert store.job(job.id).state == "queued"
+        assert died(store, job.id).attempt == attempt
+        Runner(store).step()
+    assert store.job(job.id).state == "interrupted"
+    assert started == [job.id] * 2
+    store.move(job.id, "queued", who="person")  # a person may, as often as they like
+    assert died(store, job.id).attempt == 4
+
+
+def test_a_run_that_does_not_go_on_by_itself_waits_for_a_person(
+    store: Store, started: list[int], not_by_itself: None
+) -> None:
+    job = submit_run(store)
+    died(store, job.id)
+    Runner(store).step()
+    assert (store.job(job.id).state, started) == ("interrupted", [])
+
+
+@pytest.mark.parametrize(("boot", "state"), [("the boot before", "queued"), (None, "interrupted")])
+def test_a_run_that_was_told_to_end_goes_on_by_itself_only_after_a_restart_of_the_machine(
+    store: Store, started: list[int], boot: str | None, state: str
+) -> None:
+    job = submit_run(store)
+    claimed = died(store, job.id, boot)
+    store.move(job.id, "interrupted", who="worker", token=claimed.token, why="The worker was asked to end (SIGTERM).")
+    Runner(store).step()
+    assert store.job(job.id).state == state
+
+
+def test_a_run_that_was_to_stop_does_not_begin_again(store: Store, started: list[int]) -> None:
+    job = submit_run(store)
+    died(store, job.id)
+    store.request_stop(job.id, "keep")
+    Runner(store).step()
+    assert (store.job(job.id).state, started) == ("interrupted", [])
 
 
 def test_a_living_worker_is_left_alone_however_long_it_says_nothing(store: Store) -> None:
@@ -254,8 +327,8 @@ def test_a_cancelled_job_in_the_queue_is_never_started(store: Store) -> None:
 
 
 def job_like(state: str, stop: str | None = None, **fields: Any) -> Any:
-    known = {"id": 1, "kind": "train", "state": state, "stop": stop, "adapter_id": None, "progress": {}}
-    return SimpleNamespace(**{**known, **fields})
+    known = {"id": 1, "kind": "train", "state": state, "stop": stop, "adapter_id": None, "checkpoint_step": None}
+    return SimpleNamespace(**{**known, "progress": {}, **fields})
 
 
 def test_what_is_fetched_is_not_said_to_begin_from_a_first_step() -> None:

@@ -5,7 +5,6 @@ pytest tests/test_worker.py
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -112,20 +111,6 @@ def test_a_cancel_keeps_nothing_and_leaves_nothing(store: Store, workers: list[W
     store.request_stop(job.id, "cancel")
     wait_for_state(store, job.id, "cancelled", seconds=10)
     assert worker.wait(10) == 0
-    assert nothing_is_left(store)
-
-
-def test_a_worker_that_is_asked_to_end_says_so_and_leaves_nothing(store: Store, workers: list[Worker]) -> None:
-    job = submit_run(store, **ENDLESS)
-    worker = start(store, job.id, workers)
-    wait_for(lambda: store.job(job.id).progress.get("step"), 90, "the first step")
-    for _ in range(5):
-        worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
-    ended = store.job(job.id)
-    assert ended.state == "interrupted"
-    assert "SIGTERM" in ended.why
-    assert "Start it again" in ended.why
     assert nothing_is_left(store)
 
 

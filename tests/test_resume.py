@@ -1,0 +1,266 @@
+"""A run that was killed or told to end goes on from its checkpoint, and leaves what it would have left anyway.
+
+pytest tests/test_resume.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from adapters_store.states import FINAL
+from adapters_store.store import Store
+from adapters_store.tables import Job, Metric
+from engine import checkpoint
+from jobs import checkpoints, process
+from jobs.ending import Ended, Ending
+from jobs.worker import do
+from tests.workshop import one_thread, submit_run, wait_for
+
+# Dropout, shuffling, several epochs, micro-batches, and a dozen steps.
+VALUES = {"dropout": 0.1, "epochs": 4, "batch_size": 8, "micro_batch": 3, "rank": 2}
+PLAIN = {"rank": 16, "alpha": 32, "dropout": 0}  # for methods that these mean nothing to
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORA_STUDIO_CHECKPOINT_SECONDS", "0")
+
+
+class AfterChecks(Ending):
+    """The end of a worker, asked for like a signal does when it was looked for so many times."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def check(self) -> None:
+        self._looks -= 1
+        if self._looks < 0:
+            self.signal = "SIGTERM"
+            raise Ended
+
+
+def interrupted(store: Store, looks: int = 20, **values: object) -> Job:
+    """A run that was told to end in the middle of it, in this process."""
+    job = submit_run(store, **{**VALUES, **values})
+    do(store, job.id, AfterChecks(looks))
+    ended = store.job(job.id)
+    assert ended.state == "interrupted", ended.why
+    return ended
+
+
+def finish(store: Store, job: Job) -> Job:
+    """Queue it again and do it to its end, in this process."""
+    store.move(job.id, "queued", who="person")
+    do(store, job.id, Ending())
+    done = store.job(job.id)
+    assert done.state == "completed", done.why
+    return done
+
+
+def whole(store: Store, **values: object) -> Job:
+    """The same run, by which nobody came."""
+    job = submit_run(store, **{**VALUES, **values})
+    do(store, job.id, Ending())
+    return store.job(job.id)
+
+
+def left(store: Store, job: Job) -> tuple[bytes, dict[str, object], list[tuple[object, ...]]]:
+    """All that a run leaves and that does not tell the time."""
+    adapter = store.adapter(job.adapter_id or 0)
+    folder = store.adapter_path(adapter)
+    (config,) = (json.loads(path.read_text()) for path in folder.glob("*adapter*.json"))
+    return (folder / "adapter_model.safetensors").read_bytes(), config, [measured(m) for m in store.metrics(job.id)]
+
+
+def measured(m: Metric) -> tuple[object, ...]:
+    return m.step, m.loss, m.validation_loss, m.learning_rate, m.gradient_norm, m.tokens
+
+
+def reached(store: Store, job_id: int, goal: int) -> int | None:
+    """The step of the newest checkpoint, once it is `goal` or later."""
+    job = store.job(job_id)
+    assert job.state not in FINAL, f"the job is {job.state}: {job.why}"
+    return job.checkpoint_step if (job.checkpoint_step or 0) >= goal else None
+
+
+def damage(store: Store, job: Job) -> int:
+    """Flip a bit of the newest checkpoint; the step it was of."""
+    newest = store.checkpoints(job.id)[0]
+    file = store.checkpoint_path(newest) / checkpoint.TENSORS
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    return newest.step
+
+
+# --- real worker processes ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workers() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for worker in started:
+        worker.kill()
+        worker.wait()
+
+
+def test_a_run_killed_at_random_steps_leaves_the_adapter_of_a_run_that_was_not(
+    store: Store, workers: list[subprocess.Popen[bytes]]
+) -> None:
+    calm, job = whole(store, epochs=16), submit_run(store, **{**VALUES, "epochs": 16})
+    step = 0
+    for _ in range(2):
+        goal = step + random.randint(2, 9)
+        command = process.module_command("jobs.worker", str(job.id), "--data-dir", str(store.files.root))
+        workers.append(process.start_detached(command, store.files.log(f"job-{job.id}")))
+        step = wait_for(lambda goal=goal: reached(store, job.id, goal), 90, f"step {goal}")  # type: ignore[misc]
+        workers[-1].send_signal(signal.SIGKILL)
+        workers[-1].wait()
+        store.move(job.id, "interrupted", who="runner", why="killed by signal 9")
+        store.move(job.id, "queued", who="runner")
+    store.discard_stray_checkpoints()
+    do(store, job.id, Ending())
+    done = store.job(job.id)
+    assert (done.state, done.attempt) == ("completed", 3)
+    assert done.progress["resumed"] == f"Continued from step {done.progress['resumed_from']}."
+    assert done.progress["resumed_from"] >= step
+    assert left(store, done) == left(store, calm)
+    assert list((store.files.root / "checkpoints").iterdir()) == []
+
+
+def test_a_worker_that_is_told_to_end_keeps_the_last_whole_step(
+    store: Store, workers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORA_STUDIO_CHECKPOINT_SECONDS", "3600")
+    job = submit_run(store, **{**VALUES, "epochs": 500})
+    command = process.module_command("jobs.worker", str(job.id), "--data-dir", str(store.files.root))
+    workers.append(process.start_detached(command, store.files.log(f"job-{job.id}")))
+    wait_for(lambda: store.job(job.id).progress.get("step", 0) >= 3, 90, "some steps")
+    assert store.checkpoints() == []
+    for _ in range(5):
+        workers[-1].send_signal(signal.SIGTERM)
+    assert workers[-1].wait(20) == 0
+    ended = store.job(job.id)
+    assert ended.state == "interrupted"
+    (kept,) = store.checkpoints(job.id)
+    assert ended.why == f"The worker was asked to end (SIGTERM). Continue it from step {kept.step}."
+    assert [m.step for m in store.metrics(job.id)] == list(range(kept.step + 1))
+
+
+# --- in this process ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [{}, {"validation_share": 0}, {"method": "norms", **PLAIN}])
+def test_a_run_told_to_end_in_the_middle_of_a_step_goes_on_as_if_it_had_not_been(
+    store: Store, values: dict[str, object]
+) -> None:
+    job = interrupted(store, **values)
+    step = job.checkpoint_step or 0
+    assert 0 < step < job.progress["steps"]
+    done, calm = finish(store, job), whole(store, **values)
+    assert left(store, done) == left(store, calm)
+    assert done.progress["resumed"] == f"Continued from step {step}."
+    one, other = store.adapter(done.adapter_id or 0), store.adapter(calm.adapter_id or 0)
+    facts = ("training_loss", "validation_loss", "base_validation_loss", "best_step", "steps")
+    assert [getattr(one, name) for name in facts] == [getattr(other, name) for name in facts]
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_and_the_cost_is_told(store: Store) -> None:
+    job = interrupted(store)
+    newest, before = (row.step for row in store.checkpoints(job.id))
+    assert damage(store, job) == newest
+    done = finish(store, job)
+    said = done.progress["resumed"]
+    assert f"The checkpoint of step {newest} cannot be used: {checkpoint.TENSORS} has changed" in said
+    assert f"Continued from step {before}. {newest - before} step" in said
+    assert left(store, done) == left(store, whole(store))
+
+
+def test_without_a_checkpoint_that_can_be_used_a_run_begins_again_and_says_so(store: Store) -> None:
+    job = interrupted(store)
+    for row in store.checkpoints(job.id):
+        (store.checkpoint_path(row) / checkpoint.FACTS).unlink()
+    done = finish(store, job)
+    assert f"Began again at the first step. {job.checkpoint_step} steps are trained again." in done.progress["resumed"]
+    assert left(store, done) == left(store, whole(store))
+
+
+def test_a_checkpoint_of_a_run_set_up_otherwise_is_not_used(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = checkpoints.set_up
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "set_up", lambda *given: {**real(*given), "data": "of other rows"})
+        job = interrupted(store)
+    assert "Settings, data or base model of the run were others" in finish(store, job).progress["resumed"]
+
+
+def test_where_the_machine_differs_a_run_says_that_it_may_not_be_bit_equal(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 7)
+        job = interrupted(store)
+    said = finish(store, job).progress["resumed"]
+    assert "may not be bit-equal to a run without the interruption: the number of threads (7 then, 1 now)." in said
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path, state: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    done = whole(store, epochs=1)
+    assert done.state == "completed"
+    assert done.progress["checkpoint_problem"] == (
+        "An interruption would cost all steps since step 0: no checkpoint could be written. "
+        "The disk is full. Free some space and try again."
+    )
+    assert list((store.files.root / "temp").iterdir()) == []
+
+
+def test_a_cancelled_run_keeps_no_checkpoint(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submit_run(store, **VALUES)
+    real = checkpoints.Checkpoints.keep
+
+    def then_cancel(self: checkpoints.Checkpoints, *given: object) -> None:
+        real(self, *given)  # type: ignore[arg-type]
+        store.request_stop(job.id, "cancel")
+        wait_for(lambda: self._lease.stop == "cancel", 5, "the wish")
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "keep", then_cancel)
+    ending = Ending()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    ending.listen()
+    try:
+        do(store, job.id, ending)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert store.job(job.id).state == "cancelled"
+    assert list((store.files.root / "checkpoints").iterdir()) == []
+
+
+def test_a_crash_costs_a_minute_at_most_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LORA_STUDIO_CHECKPOINT_SECONDS")
+    assert checkpoints.every() == 60
+    for asked, seconds in (("5", 5), ("-1", 0), ("often", 60)):
+        os.environ["LORA_STUDIO_CHECKPOINT_SECONDS"] = asked
+        assert checkpoints.every() == seconds
