@@ -95,6 +95,7 @@ def run(store: Store, *, deep: bool = False) -> Report:
         lambda: _adapters(store),
         lambda: _data_sets(store),
         lambda: _base_models(store, deep),
+        lambda: _checkpoints(store),
         lambda: _jobs(store),
         lambda: _strays(store),
         lambda: iter(_installation(store.files.root)),
@@ -159,6 +160,20 @@ def _base_models(store: Store, deep: bool) -> Iterator[Finding]:
         yield Finding("base models", "ok", f"{len(known)} base models: all {how}.")
 
 
+def _checkpoints(store: Store) -> Iterator[Finding]:
+    """A damaged checkpoint is a warning: its run passes it over by itself."""
+    known, whole = store.checkpoints(), True
+    for row in known:
+        for problem in store.files.problems("checkpoints", row.folder):
+            whole = False
+            says = f"Of step {row.step} of job {row.job_id}: {problem}"
+            yield Finding(
+                "checkpoints", "warning", says, "Continue the run: it goes on from an older one, or begins again."
+            )
+    if whole:
+        yield Finding("checkpoints", "ok", f"{len(known)} checkpoints agree with their hashes.")
+
+
 def _mend_model(base: BaseModel, path: Path) -> str:
     came = base.facts.get("hub")
     if base.source == "hub" and came:
@@ -176,7 +191,7 @@ def _jobs(store: Store) -> Iterator[Finding]:
         job for job in store.jobs(states=list(LIVE), limit=1000) if job.owner is None or not process.alive(job.owner)
     ]
     for job in lost:
-        mend = "Start the studio (python app.py): its runner marks the job as interrupted, and it can be started again."
+        mend = "Start the studio (python app.py): its runner marks the job as interrupted, and runs can be continued."
         yield Finding("jobs", "fault", f"Job {job.id} ({job.name}) is {job.state}, but its worker is gone.", mend)
     if not lost:
         yield Finding("jobs", "ok", "Every running job has a live worker.")

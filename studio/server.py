@@ -119,7 +119,7 @@ def _with_page(app: FastAPI, studio: "Studio") -> FastAPI:
 
 def _private(root: Path) -> list[Path]:
     names = ("studio.db", "studio.db-wal", "studio.db-shm", "token", "page.json")
-    return [root / name for name in (*names, "models", "datasets", "adapters", "logs", "temp", "trash")]
+    return [root / name for name in (*names, "models", "datasets", "adapters", "checkpoints", "logs", "temp", "trash")]
 
 
 def _add_routes(app: FastAPI, store: Store) -> None:

@@ -173,10 +173,10 @@ class Runs {
     progress.setAttribute("aria-label", `Progress of ${name}`);
   }
 
-  showButtons({ live, waiting, stopping, train, adapter, again, more, state }) {
+  showButtons({ live, waiting, stopping, train, adapter, again, more, state, go_on: goOn }) {
     const { buttons } = this.parts;
     show(buttons.keep, live && train && !stopping);
-    show(buttons.cancel, waiting || (live && !stopping));
+    show(buttons.cancel, waiting || (live && !stopping) || goOn != null);
     show(buttons.compare, adapter != null);
     show(buttons.library, adapter != null);
     show(buttons.again, again && train);
@@ -184,7 +184,8 @@ class Runs {
     if (more == null) this.moreAsked(false);
     else say(this.parts.epochsSay, more.says);
     show(buttons.retry, again && !train && state !== "completed");
-    say(buttons.again, state === "completed" || state === "stopped" ? "Train again" : "Try again");
+    const ended = state === "completed" || state === "stopped" ? "Train again" : "Try again";
+    say(buttons.again, goOn != null ? "Continue" : ended);
   }
 
   showCurve(open, curve) {
@@ -221,7 +222,7 @@ class Runs {
 
   cancel() {
     // What runs may be hours of work: the same button asks once more, in place. What only waits can simply go.
-    if (this.run.live && !this.asked) return this.sure(true);
+    if ((this.run.live || this.run.go_on != null) && !this.asked) return this.sure(true);
     this.sure(false);
     this.ask("stop_run", { job: this.run.id, how: "cancel" });
   }
