@@ -291,7 +291,7 @@ def _check_files(store: Store, base: BaseModel, data: DataSet) -> None:
 
 
 def _check_room(store: Store, base: BaseModel, settings: RunSettings) -> None:
-    needed = 2 * count(base.facts, settings).tensor_bytes + SPARE_BYTES
+    needed = 14 * count(base.facts, settings).tensor_bytes + SPARE_BYTES  # the adapter twice, 3 checkpoints of 4 each
     free = shutil.disk_usage(store.files.root).free
     if free < needed:
         raise ActionError(

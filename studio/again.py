@@ -1,13 +1,14 @@
-"""A run once more: the same from its beginning, or more epochs from where it ended.
+"""A run once more: on from its interruption, the same from its beginning, or more epochs from where it ended.
 
 For the page and the command line. What a run is, and what it may start from, is in `actions.py`.
 """
 
 from __future__ import annotations
 
-from adapters_store.store import Store
+from adapters_store.store import LIVE, Store, StoreError
 from adapters_store.tables import Job
 from engine.settings import continued, parse
+from jobs import runner
 from studio import actions
 
 ENDED_WITH_ADAPTER = ("completed", "stopped")
@@ -17,6 +18,24 @@ ANEW = "The learning rate schedule starts anew with its warm-up."
 def can_go_on(job: Job) -> bool:
     """Whether the run has left an adapter that more epochs can start from."""
     return job.kind == "train" and job.state in ENDED_WITH_ADAPTER and job.adapter_id is not None
+
+
+def after_interruption(store: Store, job: Job) -> Job:
+    """Queue an interrupted job again; a run goes on from its checkpoint, if it has one.
+
+    Raises:
+        ActionError: the job was not interrupted.
+    """
+    try:
+        job = store.move(job.id, "queued", who="person")
+    except StoreError as error:
+        job = store.job(job.id)
+        if job.state not in ("queued", *LIVE):  # else somebody else was first
+            raise actions.ActionError(
+                f"{job.name} is {job.state}. Only an interrupted job can be continued."
+            ) from error
+    runner.ensure(store.files.root)
+    return job
 
 
 def more_epochs(store: Store, job: Job, epochs: object, key: str | None = None) -> Job:

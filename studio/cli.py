@@ -6,12 +6,14 @@ be. Imports neither torch nor Gradio; what the commands do is in `actions.py`, a
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from adapters_store.store import Store
 from adapters_store.tables import Job
+from jobs import runner
 from studio import actions, again, asking, doctor, records
 from studio.adapter_commands import adapters
 from studio.edge import CommandFailed, at_the_edge
@@ -21,6 +23,14 @@ from studio.terminal import plain, print_json, say, show, side_by_side, table
 
 Which = Annotated[str, typer.Argument(help="Its number or its name.", show_default=False)]
 JobNumber = Annotated[int, typer.Argument(help="The number of the job.", min=1, show_default=False)]
+
+
+class OnOff(StrEnum):
+    """A switch."""
+
+    ON = "on"
+    OFF = "off"
+
 
 app = typer.Typer(help="LoRA Studio for scripts.", add_completion=False, **PLAIN)
 jobs = typer.Typer(help="The queue: what runs, waits and has ended.", **PLAIN)
@@ -143,6 +153,33 @@ def run_again(
         if more.start_adapter_name and epochs:
             say(f"Goes on from {plain(more.start_adapter_name)}. {again.ANEW}")
         _see_through(store, more, detach, as_json)
+
+
+@jobs.command("continue")
+def continue_run(
+    number: JobNumber,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Go on with an interrupted run, from its last checkpoint."""
+    with asking.opened(data_dir) as store:
+        _see_through(store, again.after_interruption(store, store.job(number)), detach, as_json)
+
+
+@jobs.command("auto-resume")
+def auto_resume(
+    switch: Annotated[OnOff | None, typer.Argument(help="Left out: say which it is.", show_default=False)] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Let interrupted runs go on by themselves, or wait for a person."""
+    with asking.opened(data_dir) as store:
+        if switch:
+            store.remember(runner.AUTO_RESUME, switch is OnOff.ON)
+        on = runner.auto_resume(store)
+    says = f"go on by themselves, up to {runner.MOST_ATTEMPTS} attempts" if on else "wait for a person"
+    show(as_json, {"auto_resume": on}, f"Interrupted runs {says}.")
 
 
 # --- comparing ----------------------------------------------------------------------------------------------------

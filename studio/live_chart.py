@@ -26,8 +26,8 @@ class Point(NamedTuple):
 
 
 def series(job: Job) -> str:
-    """The name of a job's curve: a run that starts over draws a new one."""
-    return f"{job.id}.{job.attempt}"
+    """The name of a job's curve: a run that starts over, or goes on from a checkpoint, draws a new one."""
+    return f"{job.id}.{job.attempt}.{job.progress.get('resumed_from', 0)}"
 
 
 def curve(store: Store, job: Job, known: str, after: int) -> dict[str, object]:

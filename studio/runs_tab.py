@@ -91,6 +91,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
             "rows": run_facts.rows(jobs, store.waiting()) if fresh else None,
             "open": run_facts.opened(job) if job else None,
             "curve": _curve(job, asked) if job else None,
+            "auto_resume": runner.auto_resume(store),
         }
 
     def _curve(job: Job, asked: dict[str, Any]) -> dict[str, object]:
@@ -108,17 +109,12 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         actions.stop_job(store, _id(asked), how)
         return {}
 
-    def requeue(job: Job) -> Answer:
-        store.move(job.id, "queued", who="person")
-        runner.ensure(store.files.root)
-        return {"open": job.id}
-
     def train_again(question: object) -> Answer:
-        """Queue the same settings again; asking twice with one key queues once. An interrupted run begins anew."""
+        """Queue the same settings again; asking twice with one key queues once. An interrupted run goes on."""
         asked = question if isinstance(question, dict) else {}
         job = store.job(_id(asked))
         if job.state == "interrupted":
-            return requeue(job)
+            return {"open": again.after_interruption(store, job).id}
         return {"open": again.from_the_beginning(store, job, _key(asked)).id}
 
     def more_epochs(question: object) -> Answer:
@@ -131,11 +127,19 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         """Try a fetch that failed once more."""
         job = store.job(_id(question if isinstance(question, dict) else {}))
         if job.state == "interrupted":
-            return requeue(job)
+            return {"open": again.after_interruption(store, job).id}
         fetch = actions.fetch_again(store, job)
         return {"open": fetch.id} if fetch else {}
 
-    return [runs_state, stop_run, train_again, more_epochs, fetch_again]
+    def set_auto_resume(question: object) -> Answer:
+        """Whether interrupted runs go on by themselves."""
+        on = question.get("on") if isinstance(question, dict) else None
+        if not isinstance(on, bool):
+            raise ValueError(f"The switch is on or off, not {on!r}.")
+        store.remember(runner.AUTO_RESUME, on)
+        return {}
+
+    return [runs_state, stop_run, train_again, more_epochs, fetch_again, set_auto_resume]
 
 
 def answered(fn: Callable[[object], Answer]) -> Callable[[object], Answer]:

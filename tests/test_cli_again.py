@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters_store.store import Store
+from adapters_store.store import Owner, Store
 from tests.test_cli import FAST, Shell
 from tests.tiny import tiny_rows
 from tests.workshop import add_base, one_thread
@@ -71,3 +71,23 @@ def test_what_cannot_be_is_told_in_words(shell: Shell, words: list[str], told: s
     assert refused.returncode in (1, 2)
     assert told in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_interrupted_runs_go_on_by_themselves_unless_told_otherwise(shell: Shell) -> None:
+    assert shell.json("jobs", "auto-resume") == {"auto_resume": True}
+    assert shell.run("jobs", "auto-resume", "off").stdout.strip() == "Interrupted runs wait for a person."
+    assert shell.json("jobs", "auto-resume") == {"auto_resume": False}
+    assert "up to 3 attempts" in shell.run("jobs", "auto-resume", "on").stdout
+
+
+def test_an_interrupted_run_is_continued_by_command(shell: Shell) -> None:
+    store = Store(shell.data_dir)
+    job = store.submit(
+        "train", "night", {**store.job(1).settings}, base_model_id=1, data_set_id=store.job(1).data_set_id
+    )
+    store.claim(job.id, Owner(2**22 + 1, 1.0, "boot"))
+    store.move(job.id, "interrupted", who="test", why="Killed.")
+    assert "is completed. Only an interrupted job" in shell.run("jobs", "continue", "1").stderr
+    made = shell.json("jobs", "continue", str(job.id))
+    assert (made["job"]["id"], made["job"]["state"], made["adapter"]["name"]) == (job.id, "completed", "night")
+    store.close()

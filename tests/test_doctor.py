@@ -149,3 +149,21 @@ def test_looking_changes_nothing(store: Store, adapter: Adapter) -> None:
     before = sorted(store.files.root.rglob("*")), store.revision()
     doctor.run(store, deep=True)
     assert (sorted(store.files.root.rglob("*")), store.revision()) == before
+
+
+def test_a_damaged_checkpoint_is_a_warning_since_its_run_passes_it_over(store: Store, adapter: Adapter) -> None:
+    job = store.claim(store.submit("train", "night", {}).id, process.identify())
+    assert job is not None
+    with store.files.draft("checkpoints") as draft:
+        (draft.path / "checkpoint.json").write_text("{}")
+        key = draft.publish()
+    store.add_checkpoint(job.id, job.token, step=3, folder=key)
+    assert faults(store) == []
+    flip_a_bit(store.files.path("checkpoints", key) / "checkpoint.json")
+    report = doctor.run(store)
+    assert report.faults == []
+    (warning,) = [found for found in report.findings if found.check == "checkpoints"]
+    assert (warning.level, warning.says.startswith(f"Of step 3 of job {job.id}: checkpoint.json has changed")) == (
+        "warning",
+        True,
+    )

@@ -92,3 +92,18 @@ def test_all_of_it_is_plain_json() -> None:
     for state in states:
         one = job(state=state, finished_at=3000.0)
         json.dumps([run_facts.opened(one), run_facts.rows([one], [])], allow_nan=False)
+
+
+def test_an_interrupted_run_says_from_which_step_it_can_be_continued() -> None:
+    why = "The worker was killed by signal 9, probably out of memory. Continue it from step 40."
+    with_one, without = job(state="interrupted", why=why, checkpoint_step=40), job(state="interrupted", why="Gone.")
+    assert (run_facts.opened(with_one)["go_on"], run_facts.opened(with_one)["sentence"]) == (40, why)
+    assert run_facts.opened(without)["go_on"] is None
+    assert run_facts.opened(job(state="running", checkpoint_step=40))["go_on"] is None
+
+
+def test_what_an_interruption_cost_is_said_with_the_run() -> None:
+    seen = {"step": 55, "steps": 90, "resumed": "Continued from step 40.", "checkpoint_problem": "The disk is full."}
+    assert run_facts.opened(job(progress=seen))["sentence"] == (
+        "Step 55 of 90. Continued from step 40. The disk is full."
+    )

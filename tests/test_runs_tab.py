@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from adapters_store.store import Store
-from adapters_store.tables import Job
+from adapters_store.tables import Job, Owner
 from jobs import runner
 from jobs.ask import Answerer
-from studio import run_facts
+from studio import actions, again, run_facts
 from studio.page import Studio
 from studio.runs_tab import answered, questions
 from tests.furnish import furnish
@@ -70,3 +70,44 @@ def test_training_again_keeps_the_start_of_the_run(store: Store, finished: Job, 
     store.request_stop(more.id, "cancel")
     repeated = store.job(ask["train_again"]({"job": more.id, "key": "k"})["open"])
     assert (repeated.start_adapter_id, repeated.settings) == (more.start_adapter_id, more.settings)
+
+
+def interrupted(store: Store) -> Job:
+    """A run that was broken off after its checkpoint of step 3."""
+    base, data = furnish(store)
+    job = store.submit("train", "night", {}, base_model_id=base.id, data_set_id=data.id)
+    job = store.claim(job.id, Owner(2**22 + 1, 1.0, "boot")) or job
+    with store.files.draft("checkpoints") as draft:
+        (draft.path / "checkpoint.json").write_text("{}")
+        key = draft.publish()
+    store.add_checkpoint(job.id, job.token, step=3, folder=key)
+    return store.move(job.id, "interrupted", who="test", why="Killed.")
+
+
+def test_an_interrupted_run_is_continued_once_however_often_it_is_asked_for(store: Store, ask: dict[str, Ask]) -> None:
+    job = interrupted(store)
+    for _ in range(2):
+        assert again.after_interruption(store, job).progress["step"] == 3
+    assert ask["train_again"]({"job": job.id, "key": "k"})["open"] != job.id  # it is queued: this is another run
+    assert [e.state_to for e in store.job_events(job.id)][-2:] == ["interrupted", "queued"]
+
+
+def test_only_an_interrupted_job_is_continued(store: Store, finished: Job) -> None:
+    with pytest.raises(actions.ActionError, match=r"pirate is completed\. Only an interrupted job can be continued"):
+        again.after_interruption(store, finished)
+
+
+def test_an_interrupted_run_is_discarded_with_its_checkpoints(store: Store, ask: dict[str, Ask]) -> None:
+    job = interrupted(store)
+    assert ask["stop_run"]({"job": job.id, "how": "cancel"}) == {}
+    assert store.job(job.id).state == "cancelled"
+    assert store.files.published("checkpoints") == []
+
+
+def test_whether_interrupted_runs_go_on_by_themselves_is_remembered(store: Store, ask: dict[str, Ask]) -> None:
+    assert ask["runs_state"]({})["auto_resume"] is True
+    for on in (False, True):
+        assert ask["set_auto_resume"]({"on": on}) == {}
+        assert ask["runs_state"]({})["auto_resume"] is on
+    assert "did not work" in ask["set_auto_resume"]({"on": "maybe"})["problem"]
+    assert ask["runs_state"]({})["auto_resume"] is True

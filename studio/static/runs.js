@@ -101,7 +101,8 @@ class Runs {
 
   // --- showing ---
 
-  take({ revision, rows, open, curve }) {
+  take({ revision, rows, open, curve, auto_resume: auto }) {
+    this.parts.auto.checked = auto;
     if (rows) {
       this.listed = revision;
       this.showRows(rows);
@@ -298,7 +299,9 @@ class Runs {
       this.parts.list.classList.add("all");
     });
     boxes[2].before(more);
-    return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), boxes[0], boxes[1], more, boxes[2]);
+    const auto = (this.parts.auto = h("input", { type: "checkbox", onchange: () => this.ask("set_auto_resume", { on: auto.checked }) }));
+    const go = h("label", { class: "auto-resume" }, auto, " Interrupted runs go on by themselves");
+    return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), boxes[0], boxes[1], more, boxes[2], go);
   }
 
   makeEmpty() {

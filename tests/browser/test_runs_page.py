@@ -175,6 +175,34 @@ def test_training_again_queues_the_same_settings(open_page: OpenPage, studio: Se
     wait_for(lambda: studio.store.job(again.id).state == "cancelled", 60, "the second run to be cancelled")
 
 
+def test_an_interrupted_run_offers_to_continue_and_to_be_discarded(open_page: OpenPage, studio: Served) -> None:
+    store = studio.store
+    base = store.base_models()[0]
+    queued = store.submit("train", "night", QUICK, base_model_id=base.id, data_set_id=add_rows(store).id)
+    job = store.claim(queued.id, identify())
+    assert job is not None
+    with store.files.draft("checkpoints") as draft:
+        (draft.path / "checkpoint.json").write_text("{}")
+        key = draft.publish()
+    store.add_checkpoint(job.id, job.token, step=40, folder=key)
+    store.move(job.id, "interrupted", who="test", why="The worker was killed. Continue it from step 40.")
+    page = open_page(f"tab=runs&job={job.id}")
+    expect(page.locator("#runs .sentence")).to_have_text("The worker was killed. Continue it from step 40.")
+    expect(page.get_by_role("button", name="Continue")).to_be_visible()
+    switch = page.get_by_label("Interrupted runs go on by themselves")
+    expect(switch).to_be_checked()
+    switch.click()
+    wait_for(lambda: store.recall("auto_resume") is False, 10, "the switch")
+    page.reload()
+    expect(switch).not_to_be_checked()
+    switch.click()
+    wait_for(lambda: store.recall("auto_resume") is True, 10, "the switch")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Discard this run?").click()
+    expect(page.locator(".open-head").get_by_text("cancelled")).to_be_visible()
+    assert store.files.published("checkpoints") == []
+
+
 def test_a_failed_run_says_why_and_names_stay_text(open_page: OpenPage, studio: Served) -> None:
     why = f"Stopped at step 41: {HOSTILE}. Try a learning rate of 2e-4."
     job = measured(studio.store, HOSTILE, "failed", why, 41)
