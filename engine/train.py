@@ -44,7 +44,9 @@ VALIDATIONS = 10  # per run, spread evenly
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on. The message is a sentence for the person."""
+    """A run that cannot go on, and would not if it were done again. The message is a sentence for the person."""
+
+    hopeless = True
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,11 @@ def own_sentence(error: BaseException) -> str | None:
     return None
 
 
+def is_hopeless(error: BaseException) -> bool:
+    """Whether the same would happen again, however often it is tried."""
+    return bool(getattr(error, "hopeless", False))
+
+
 def is_memory(error: BaseException) -> bool:
     """Whether there was too little memory, of the machine or of its GPU."""
     text = str(error).lower()

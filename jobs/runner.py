@@ -149,7 +149,8 @@ class Runner:
         log_file = self._log(job)
         if self._store.claim(job.id, process.identify()):
             why = f"The worker could not begin: it {process.how_it_ended(returncode)}. Its log is {log_file}."
-            self._store.move(job.id, "failed", why=why, who="runner")
+            to = "failed" if job.checkpoint_step is None else "interrupted"
+            self._store.move(job.id, to, why=why, who="runner")
 
     # --- stopping -------------------------------------------------------------------------------------------------
 
@@ -202,7 +203,9 @@ def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[s
     how = f"The worker {process.how_it_ended(returncode)}."
     if returncode < 0:
         return "interrupted", f"{how} {what_next}"
-    return "failed", f"{how} Its log, job-{job.id}, has the details."
+    how = f"{how} Its log, job-{job.id}, has the details."
+    # What a checkpoint has is not given up: the cause may be mended.
+    return ("failed", how) if job.checkpoint_step is None else ("interrupted", f"{how} {what_next}")
 
 
 def auto_resume(store: Store) -> bool:

@@ -44,7 +44,7 @@ def _see_through(store: Store, lease: Lease, ending: Ending) -> None:
         log.warning("job %s is no longer ours; nothing was written", lease.job.id)
     except Exception as error:
         log.exception("job %s failed", lease.job.id)
-        lease.move("failed", in_words(error, lease.job))
+        _record_failure(store, lease, error)
 
 
 def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
@@ -80,6 +80,16 @@ def _record_end(store: Store, lease: Lease, ending: Ending) -> None:
         lease.move(
             "interrupted", f"The worker was asked to end ({ending.signal}). {again(job.kind, job.checkpoint_step)}"
         )
+
+
+def _record_failure(store: Store, lease: Lease, error: Exception) -> None:
+    """A run with a checkpoint is not given up for a full disk or a drive that is not there: it can be continued."""
+    job = store.job(lease.job.id)
+    why = in_words(error, job)
+    if job.checkpoint_step is None or errors.is_hopeless(error):
+        lease.move("failed", why)
+    else:
+        lease.move("interrupted", f"{why} {again(job.kind, job.checkpoint_step)}")
 
 
 def in_words(error: Exception, job: Job) -> str:

@@ -19,7 +19,7 @@ import torch
 from adapters_store.states import FINAL
 from adapters_store.store import Store
 from adapters_store.tables import Job, Metric
-from engine import checkpoint
+from engine import checkpoint, models
 from jobs import checkpoints, process
 from jobs.ending import Ended, Ending
 from jobs.worker import do
@@ -234,6 +234,36 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(
         "The disk is full. Free some space and try again."
     )
     assert list((store.files.root / "temp").iterdir()) == []
+
+
+def test_what_can_be_mended_does_not_cost_a_run_its_checkpoint(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = interrupted(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "fingerprint", lambda path: "another")
+        store.move(job.id, "queued", who="person")
+        do(store, job.id, Ending())
+    again = store.job(job.id)
+    assert (again.state, again.checkpoint_step) == ("interrupted", job.checkpoint_step)
+    assert "have changed since it was added" in again.why
+    assert again.why.endswith(f"Continue it from step {job.checkpoint_step}.")
+    assert left(store, finish(store, job)) == left(store, whole(store))
+
+
+def test_a_run_that_would_fail_again_keeps_nothing(store: Store) -> None:
+    job = submit_run(store, **VALUES)
+    broken = torch.nn.utils.clip_grad_norm_
+    steps = iter(range(99))
+
+    def overflow(*given: object, **named: object) -> torch.Tensor:
+        norm = broken(*given, **named)  # type: ignore[arg-type]
+        return norm * float("nan") if next(steps) == 3 else norm
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", overflow)
+        do(store, job.id, Ending())
+    failed = store.job(job.id)
+    assert (failed.state, failed.why.partition(":")[0]) == ("failed", "Stopped at step 4")
+    assert store.files.published("checkpoints") == []
 
 
 def test_a_cancelled_run_keeps_no_checkpoint(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

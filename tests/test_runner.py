@@ -341,6 +341,7 @@ def test_what_is_fetched_is_not_said_to_begin_from_a_first_step() -> None:
     [
         (job_like("running"), -9, "interrupted"),
         (job_like("running"), 1, "failed"),
+        (job_like("running", checkpoint_step=5), 1, "interrupted"),
         (job_like("running"), None, "interrupted"),
         (job_like("running", "cancel"), -9, "cancelled"),
         (job_like("running", "keep"), -9, "interrupted"),
