@@ -71,7 +71,8 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         base, data, settings = _inputs(store, lease)
         start = start_adapter.checked(store, lease.job, settings)
         lease.say("Loading the base model")
-        loaded = models.load(store.base_path(base), precision=settings.base_precision)
+        path, precision = store.base_path(base), settings.base_precision
+        loaded = models.load(path, precision=precision, base_trained=settings.changes_base)
         lease.say("Reading the data")
         rows = read_rows(store.rows_path(data))
         prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])

@@ -165,6 +165,26 @@ def test_a_run_over_its_time_limit_stops_and_keeps_what_it_has(store: Store) -> 
     assert stopped.adapter_id is not None
 
 
+@pytest.mark.parametrize(("method", "trained"), [("lora", False), ("norms", True)])
+def test_a_base_whose_own_weights_are_trained_is_loaded_for_that(
+    store: Store, monkeypatch: pytest.MonkeyPatch, method: str, trained: bool
+) -> None:
+    from engine import models
+
+    asked: list[bool] = []
+    load = models.load
+
+    def noted(path: Path, *, precision: str, base_trained: bool) -> models.LoadedBase:
+        asked.append(base_trained)
+        return load(path, precision=precision, base_trained=base_trained)
+
+    monkeypatch.setattr(models, "load", noted)
+    job = submit_run(store, method=method, epochs=1)
+    do(store, job.id, Ending())
+    wait_for_state(store, job.id, "completed")
+    assert asked == [trained]
+
+
 def test_a_run_stopped_before_its_first_step_keeps_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     job = submit_run(store)
     monkeypatch.setattr(Lease, "stop", property(lambda self: "keep", lambda self, value: None), raising=False)
