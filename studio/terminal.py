@@ -62,15 +62,18 @@ def _lines(looks: Iterable[Job]) -> Job:
 
 def _looks(store: Store, job_id: int, enough: threading.Event) -> Iterable[Job]:
     """The job, again and again, up to and including its end. A runner that died is replaced meanwhile."""
-    seen_to = 0.0
+    seen_to, before = 0.0, ""
     while True:
         if time.monotonic() - seen_to > RUNNER_EVERY:
             runner.ensure(store.files.root)
             seen_to = time.monotonic()
         job = store.job(job_id)
         yield job
-        if job.state in ENDED or enough.wait(POLL):
+        # The runner may be about to queue again what it has just found interrupted: that is seen at the next look.
+        settled = job.state in FINAL or job.state == before == "interrupted"
+        if settled or enough.wait(POLL):
             return
+        before = job.state
 
 
 def _measure(job: Job) -> tuple[float, float | None]:
