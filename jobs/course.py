@@ -59,6 +59,7 @@ class Course:
             self.first_loss = report.loss if self.first_loss is None else self.first_loss
             self.pace = smooth(self.pace, report.seconds - (before.seconds if before else 0.0))
         if self._improves(report):
+            self.best = None  # let go before the copy is made: after a full fine-tune it is a whole model
             self.best = Kept(report.step, self.loss, report.validation_loss, fitted.tensors())
 
     def _improves(self, report: StepReport) -> bool:

@@ -179,7 +179,7 @@ def test_a_base_whose_own_weights_are_trained_is_loaded_for_that(
         return load(path, precision=precision, base_trained=base_trained)
 
     monkeypatch.setattr(models, "load", noted)
-    job = submit_run(store, method=method, epochs=1)
+    job = submit_run(store, method=method, rank=16, alpha=32, epochs=1)
     do(store, job.id, Ending())
     wait_for_state(store, job.id, "completed")
     assert asked == [trained]
