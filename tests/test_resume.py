@@ -169,8 +169,9 @@ def test_a_worker_that_is_told_to_end_keeps_the_last_whole_step(
 
 @pytest.mark.parametrize("values", [{}, {"validation_share": 0}, {"method": "norms", **PLAIN}])
 def test_a_run_told_to_end_in_the_middle_of_a_step_goes_on_as_if_it_had_not_been(
-    store: Store, values: dict[str, object]
+    store: Store, values: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LORA_STUDIO_CHECKPOINT_SECONDS", "3600")  # so only the one that is written at the end
     job = interrupted(store, **values)
     step = job.checkpoint_step or 0
     assert 0 < step < job.progress["steps"]
@@ -191,6 +192,17 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_and_the_cost_is_
     assert f"The checkpoint of step {newest} cannot be used: {checkpoint.TENSORS} has changed" in said
     assert f"Continued from step {before}. {newest - before} step" in said
     assert left(store, done) == left(store, whole(store))
+
+
+def test_what_came_after_the_checkpoint_that_is_used_is_forgotten_before_the_run_goes_on(store: Store) -> None:
+    job = interrupted(store)
+    damage(store, job)
+    before = store.checkpoints(job.id)[1].step
+    store.move(job.id, "queued", who="person")
+    do(store, job.id, AfterChecks(2))  # not one step further
+    assert [m.step for m in store.metrics(job.id)] == list(range(before + 1))
+    assert [row.step for row in store.checkpoints(job.id)] == [before]
+    assert store.files.published("checkpoints") == [store.checkpoints(job.id)[0].folder]
 
 
 def test_without_a_checkpoint_that_can_be_used_a_run_begins_again_and_says_so(store: Store) -> None:
