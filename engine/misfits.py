@@ -26,6 +26,11 @@ def _method(facts: Facts, settings: RunSettings, called: str) -> Iterator[str]:
     if settings.method in LOW_RANK:
         yield from _low_rank(facts, settings, called)
         return
+    if settings.method == "prompt" and settings.prompt_tokens >= facts["max_length"]:
+        yield (
+            f"{called} takes rows of {facts['max_length']} tokens, and a soft prompt of {settings.prompt_tokens} "
+            "leaves no room for anything else. Lower Prompt length."
+        )
     look = _REFUSALS.get(settings.method)
     refusal = look(facts) if look else ""
     if refusal:

@@ -69,10 +69,13 @@ def prepare(tokenizer: Any, rows: Sequence[dict[str, Any]], settings: RunSetting
     """Tokenise and split the rows and count the steps.
 
     Raises:
-        DataError: if no row has anything to learn at this length.
+        DataError: if no row has anything to learn at this length, or a soft prompt takes all of it.
     """
     before = settings.prompt_tokens if settings.method == "prompt" else 0  # they take positions of every row
     limit = min(settings.length, max_length - before)
+    if limit < 1:
+        told = f"A soft prompt of {before} tokens leaves no room for rows: this base model takes {max_length}."
+        raise DataError([f"{told} Lower Prompt length."])
     examples = [encode(tokenizer, row, limit) for row in rows]
     usable = [e for e in examples if e.answer_tokens]
     if not usable:

@@ -13,6 +13,7 @@ from engine import models
 from engine.data.check import DataError
 from engine.methods import fit
 from engine.methods.inject import targets
+from engine.misfits import misfits
 from engine.settings import RunSettings
 from engine.train import (
     Prepared,
@@ -210,3 +211,16 @@ def test_rows_that_lose_their_whole_answer_are_left_out_and_counted(folder: Path
     assert prepared.unusable == 1
     with pytest.raises(DataError, match="No row has an answer within the first 256 tokens"):
         prepare(base.tokenizer, [hopeless], settings, 256)
+
+
+@pytest.mark.parametrize("tokens", [256, 300])
+def test_a_soft_prompt_that_fills_the_model_is_told_before_the_run_and_never_cuts_from_the_end(
+    folder: Path, tokens: int
+) -> None:
+    settings = RunSettings(method="prompt", prompt_tokens=tokens)
+    base = models.load(folder, CPU)
+    with pytest.raises(DataError, match=rf"soft prompt of {tokens} tokens leaves no room .* takes 256"):
+        prepare(base.tokenizer, tiny_rows(4), settings, 256)
+    (told,) = misfits(models.describe(folder), settings, "tiny")
+    assert told.startswith(f"tiny takes rows of 256 tokens, and a soft prompt of {tokens}")
+    assert misfits(models.describe(folder), RunSettings(method="prompt", prompt_tokens=200), "tiny") == []
