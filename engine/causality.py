@@ -13,10 +13,14 @@ REFUSAL = "{} reads in both directions, as BERT does, so it cannot learn to answ
 
 
 @torch.inference_mode()
-def looks_ahead(model: Any) -> bool:
-    """Whether the answer at a position depends on later tokens; asked with two short rows that differ at the end."""
+def looks_ahead(model: Any, longest: int) -> bool:
+    """Whether the answer at a position depends on later tokens; asked with two short rows that differ at the end.
+
+    Args:
+        longest: the tokens that the model has positions for. With fewer than two nothing can be asked, or trained.
+    """
     words = model.config.get_text_config().vocab_size
-    row = torch.arange(1, 9)[None] % words  # (1, T)
+    row = torch.arange(1, 1 + min(8, max(2, longest)))[None] % words  # (1, T)
     other = row.clone()
     other[0, -1] = (other[0, -1] + words // 2) % words
     device = model.get_input_embeddings().weight.device

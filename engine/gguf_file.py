@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 
 from engine.disk import is_gguf
+from engine.stowaway import stowaway
 
 BYTES_A_NUMBER = 4  # fp32
 SPARE_BYTES = 200_000_000  # the library needs room beside a new model
@@ -54,7 +55,8 @@ def check(file: Path, into: Path) -> None:
     except (ValueError, KeyError, IndexError, OSError) as error:
         told = f"{file.name} cannot be read: it is cut short, damaged or of a newer kind. Download it again."
         raise GgufError([told]) from error
-    problems = [*_of_parts(file, reader), *_of_tokenizer(file, reader), *_of_numbers(file, reader)]
+    problems = [*stowaway(file.parent, str(file.parent))]
+    problems += [*_of_parts(file, reader), *_of_tokenizer(file, reader), *_of_numbers(file, reader)]
     problems += _of_architecture(file)
     problems += _of_room(reader, into)
     if problems:

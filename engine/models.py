@@ -21,6 +21,7 @@ from engine.methods.inject import linear_layers
 from engine.methods.lora import features
 from engine.settings import titles
 from engine.sizing import fits_precision
+from engine.stowaway import stowaway
 
 # What a base without a chat template is taught to answer to. Plain words: any tokenizer can spell them.
 PLAIN_TEMPLATE = (
@@ -156,7 +157,7 @@ def check_folder(path: Path) -> None:
     """
     if not path.is_dir():
         raise ModelError([f"{path} is not a folder. Give the folder that holds the model's config.json."])
-    problems = base_config.problems_in(path, str(path))
+    problems = [*base_config.problems_in(path, str(path)), *stowaway(path, str(path))]
     if not list(path.glob("*.safetensors")):
         old = [p.name for p in path.iterdir() if p.suffix in {".bin", ".pt", ".pth"}]
         problems.append(
@@ -269,12 +270,12 @@ def load(path: Path, device: Device | None = None, precision: str = "full", base
         else:
             model = _quantised_model(path, chosen, precision)
         tokenizer = load_tokenizer(path)
+        if causality.looks_ahead(model.requires_grad_(False).eval(), max_length(model.config)):
+            raise ModelError([causality.REFUSAL.format(path)])
     except ModelError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
         raise ModelError([f"The base model in {path} cannot be loaded: {error}"]) from error
-    if causality.looks_ahead(model.requires_grad_(False).eval()):
-        raise ModelError([causality.REFUSAL.format(path)])
     return LoadedBase(model, tokenizer, chosen, path, precision)
 
 

@@ -102,6 +102,16 @@ def test_all_that_keeps_a_file_from_becoming_a_model_is_told_at_once(
     assert "architecture brandnew is not supported yet" in architecture
 
 
+def test_a_file_beside_an_adapter_is_refused_in_words_as_transformers_would_load_that_too(
+    tmp_path: Path, into: Path
+) -> None:
+    file = write_tiny_gguf(tmp_path / "tiny.gguf", shared_tiny_model())
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
+    with pytest.raises(GgufError, match=r"with an adapter beside it\. Move adapter_config\.json out"):
+        gguf_file.convert(file, into, lambda *_: None)
+    assert list(into.iterdir()) == []
+
+
 def test_a_disk_that_is_too_small_is_named_first(tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_tiny_gguf(tmp_path / "tiny.gguf", shared_tiny_model())
     monkeypatch.setattr(gguf_file, "SPARE_BYTES", 10**18)
