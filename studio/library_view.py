@@ -171,7 +171,7 @@ def _facts(adapter: Adapter) -> list[tuple[str, str, str]]:
     facts = [
         ("Base", adapter.base_model.name, ""),
         ("Data", f"{data.name}, {data.rows:,} rows" if data else "", ""),
-        ("Trained on from", adapter.parent_name or "", ""),
+        ("Started from", adapter.parent_name or "", ""),
         ("Method", method_words.of_adapter(adapter), ""),
         ("Target modules", ", ".join(adapter.target_modules) if method_words.has_rank(adapter) else "", ""),
         ("Steps", f"{adapter.steps:,}" if adapter.steps else "", ""),

@@ -118,7 +118,7 @@ def _drawn_layer(facts: Facts, settings: RunSettings) -> dict[str, Any]:
     if other_alpha:
         own["a"] = alpha
     return {
-        "layer": f"Layer {_layer_number(path)}, {layer['name']}",
+        "layer": f"Block {_block(path)}, {layer['name']}",
         "O": layer["out"],
         "I": layer["in"],
         "root": settings.rank_stabilised,
@@ -130,5 +130,5 @@ def _is_attention(layer: Mapping[str, Any]) -> bool:
     return "attn" in str(layer["path"]) or "attention" in str(layer["path"])
 
 
-def _layer_number(path: str) -> str:
+def _block(path: str) -> str:
     return next((part for part in path.split(".") if part.isdigit()), "0")

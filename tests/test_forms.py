@@ -64,3 +64,7 @@ def test_whole_numbers_step_by_one_and_small_ones_by_their_own_size(
 ) -> None:
     steps = {name: getattr(widgets[name], "step", None) for name in ("epochs", "learning_rate", "warmup", "dropout")}
     assert steps == pytest.approx({"epochs": 1, "learning_rate": 1e-4, "warmup": 0.01, "dropout": 0.01})
+
+
+def test_no_setting_is_called_as_the_button_that_starts_a_run(widgets: dict[str, gr.components.Component]) -> None:
+    assert widgets["start"].label == "Start of A and B"

@@ -79,6 +79,7 @@ def test_the_card_names_the_facts_and_hides_what_was_not_measured() -> None:
     assert "9f3c1a…e07b" in whole
     assert 'title="9f3c1a' in whole
     assert "Validation loss" not in view.card(adapter(validation_loss=None), [])
+    assert "<dt>Started from</dt><dd>old</dd>" in view.card(adapter(parent_name="old"), [])
 
 
 def test_rank_alpha_and_targets_are_shown_only_where_they_mean_something() -> None:

@@ -187,7 +187,7 @@ def test_the_drawing_gets_numbers_that_the_sizing_agrees_with(store: Store, data
     for targets in (None, ["q_proj"]):
         settings = RunSettings(target_modules=targets, rank=16)
         counted, shape = count(FACTS, settings), train_methods.shape_of(store.base_models()[0], settings)
-        assert shape["layer"] == "Layer 0, q_proj"
+        assert shape["layer"] == "Block 0, q_proj"
         assert shape["fixed"] + 16 * shape["per"] == counted.trained
         assert shape["bytesFixed"] + 16 * shape["bytesPer"] == counted.tensor_bytes
 

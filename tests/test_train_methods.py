@@ -73,7 +73,7 @@ def test_the_browser_counts_to_the_number_what_the_server_counts(values: dict[st
 
 def test_a_layer_with_a_rank_of_its_own_is_drawn_with_it() -> None:
     shape = train_methods.shape_of(base(BIAS_FREE), RunSettings(rank_pattern={"q_proj": 3}, rank_stabilised=True))
-    assert (shape["layer"], shape["own"], shape["root"]) == ("Layer 0, q_proj", {"r": 3}, True)
+    assert (shape["layer"], shape["own"], shape["root"]) == ("Block 0, q_proj", {"r": 3}, True)
 
 
 def test_what_can_be_trained_in_full_are_embeddings_norms_and_head() -> None:

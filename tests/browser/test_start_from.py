@@ -71,7 +71,7 @@ def test_an_adapter_is_trained_on_from_the_library_with_its_shape_locked(open_pa
 
     # What it came from is still said after that is gone.
     page.get_by_role("button", name="Show in library").click(timeout=SLOW)
-    expect(page.locator("#library-card")).to_contain_text("Trained on from")
+    expect(page.locator("#library-card")).to_contain_text("Started from")
     studio.store.delete_adapter(1)
     page.reload()
     expect(page.locator("#library-card")).to_contain_text("pirate")
