@@ -5,14 +5,17 @@ documentation are all made from the declarations below. A field carries its defa
 the form it stands in and one line of help.
 
 This module knows nothing about models, data or torch: whether a value fits a certain base model is for the caller.
+What people write for a list is read in `settings_text.py`, and what is wrong with a value said in `settings_words.py`.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
+
+from engine.settings_text import numbers, pattern
+from engine.settings_words import limits, sentence, shown
 
 Group = Literal["adapter", "more"]
 Method = Literal["lora", "dora", "bottleneck", "prompt", "bitfit", "norms", "blocks", "full"]
@@ -61,41 +64,19 @@ def _setting(
     *,
     group: Group = "more",
     unit: str = "",
+    spelt: str = "",
     methods: tuple[Method, ...] = (),
     titles: Mapping[str, str] | None = None,
     **bounds: Any,
 ) -> Any:
-    extra: JsonDict = {"group": group, "unit": unit, "methods": list(methods), "titles": dict(titles or {})}
+    extra: JsonDict = {"group": group, "unit": unit, "spelt": spelt, "methods": list(methods)}
+    extra["titles"] = dict(titles or {})
     return Field(default=default, title=title, description=help_line, json_schema_extra=extra, **bounds)
 
 
-def _pattern(value: object) -> object:
-    """`q_proj=8, v_proj=32` as a mapping; what is one already stays."""
-    if not isinstance(value, str):
-        return value
-    pairs = [part.split("=") for part in re.split(r"[,\s]+", value.strip()) if part]
-    if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("pairs like q_proj=8, v_proj=32")
-    return {name.strip(): number.strip() for name, number in pairs} or None
-
-
-def _numbers(value: object) -> object:
-    """`0-3, 8` as [0, 1, 2, 3, 8]; what is a list already stays."""
-    if not isinstance(value, str):
-        return value
-    found: list[int] = []
-    for part in filter(None, re.split(r"[,\s]+", value.strip())):
-        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part)
-        if not match:
-            raise ValueError("numbers of blocks like 0-3, 8")
-        first, last = int(match[1]), int(match[2] or match[1])
-        found += range(first, last + 1)
-    return sorted(set(found)) or None
-
-
-Ranks = Annotated[dict[str, Annotated[int, Field(ge=1, le=LARGEST_RANK)]] | None, BeforeValidator(_pattern)]
-Alphas = Annotated[dict[str, Annotated[float, Field(gt=0, le=4096)]] | None, BeforeValidator(_pattern)]
-Blocks = Annotated[list[Annotated[int, Field(ge=0)]] | None, BeforeValidator(_numbers)]
+Ranks = Annotated[dict[str, Annotated[int, Field(ge=1, le=LARGEST_RANK)]] | None, BeforeValidator(pattern)]
+Alphas = Annotated[dict[str, Annotated[float, Field(gt=0, le=4096)]] | None, BeforeValidator(pattern)]
+Blocks = Annotated[list[Annotated[int, Field(ge=0)]] | None, BeforeValidator(numbers)]
 
 
 class RunSettings(BaseModel):
@@ -147,12 +128,14 @@ class RunSettings(BaseModel):
         None,
         "Target modules",
         "The layers that get an adapter. Empty means every linear layer of the blocks.",
+        spelt="a list of layer names",
         methods=LOW_RANK,
     )
     layers: Blocks = _setting(
         None,
         "Blocks",
         "Numbers of the blocks that get an adapter, like 0-3, 8. Empty means all.",
+        spelt="a list of block numbers from 0",
         methods=LOW_RANK,
     )
     rank_stabilised: bool = _setting(
@@ -169,15 +152,24 @@ class RunSettings(BaseModel):
         1.0, "Rate of B", "B learns this many times faster than A. LoRA+ uses 16.", methods=LOW_RANK, ge=0.01, le=100
     )
     rank_pattern: Ranks = _setting(
-        None, "Rank by layer", "Layers with a rank of their own, like q_proj=8, v_proj=32.", methods=LOW_RANK
+        None,
+        "Rank by layer",
+        "Layers with a rank of their own, like q_proj=8, v_proj=32.",
+        spelt=f"layer names with a whole number from 1 to {LARGEST_RANK} each",
+        methods=LOW_RANK,
     )
     alpha_pattern: Alphas = _setting(
-        None, "Alpha by layer", "Layers with an alpha of their own, like q_proj=16.", methods=LOW_RANK
+        None,
+        "Alpha by layer",
+        "Layers with an alpha of their own, like q_proj=16.",
+        spelt="layer names with a number above 0 to 4096 each",
+        methods=LOW_RANK,
     )
     train_in_full: list[str] | None = _setting(
         None,
         "Train in full",
         "Modules that are trained whole beside the adapter, such as embeddings or head. They make it large.",
+        spelt="a list of module names",
         methods=LOW_RANK,
     )
     bias: Literal["none", "all", "lora_only"] = _setting(
@@ -358,10 +350,10 @@ def _worded(name: str, value: object) -> str:
         return _NOTHING.get(name, "none")
     if isinstance(value, list | dict):
         pairs = [f"{key}={number:g}" for key, number in value.items()] if isinstance(value, dict) else map(str, value)
-        return _shown(", ".join(pairs))
+        return shown(", ".join(pairs))
     if isinstance(value, float):
         return f"{value:g}"
-    return _shown(titles(name).get(str(value), value) if isinstance(value, str) else value)
+    return shown(titles(name).get(str(value), value) if isinstance(value, str) else value)
 
 
 def defaults_for(rows: int, method: Method = "lora") -> RunSettings:
@@ -378,7 +370,8 @@ def parse(values: Mapping[str, object]) -> RunSettings:
     try:
         settings = RunSettings.model_validate(dict(values))
     except ValidationError as error:
-        raise SettingsError(list(dict.fromkeys(_sentence(e) for e in error.errors()))) from None
+        told = (sentence(problem, RunSettings.model_fields) for problem in error.errors())
+        raise SettingsError(list(dict.fromkeys(told))) from None
     problems = _at_odds(settings)
     if problems:
         raise SettingsError(problems)
@@ -444,58 +437,4 @@ def _at_odds(settings: RunSettings) -> list[str]:
 
 def bounds(name: str) -> tuple[float | None, float | None]:
     """The least and the greatest value of a numeric setting; None where it has none."""
-    low = high = None
-    for rule in RunSettings.model_fields[name].metadata:
-        low = getattr(rule, "ge", getattr(rule, "gt", low))
-        high = getattr(rule, "le", getattr(rule, "lt", high))
-    return low, high
-
-
-def _sentence(error: Any) -> str:
-    name = str(error["loc"][0]) if error["loc"] else "settings"
-    field = RunSettings.model_fields.get(name)
-    if field is None:
-        return f"There is no setting called {name}."
-    return f"{field.title} is {_shown(_given(name, error))}, but should be {_expected(name, error)}."
-
-
-def _given(name: str, error: Any) -> object:
-    """The value as the person gave it; of a pair, the pair."""
-    inner = [str(part) for part in error["loc"][1:] if isinstance(part, str) and part != "[key]"]
-    return f"{inner[0]}={error['input']}" if inner else error["input"]
-
-
-def _shown(value: object) -> str:
-    text = "empty" if value is None or value == "" else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _expected(name: str, error: Any) -> str:
-    if error["type"] == "literal_error":
-        return "one of " + str(error["ctx"]["expected"]).replace("'", "")
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    if name in _SPELT:
-        return _SPELT[name]
-    if error["type"].startswith("bool"):
-        return "true or false"
-    whole = "a whole number" if error["type"].startswith("int") or name in _WHOLE else "a number"
-    low, high = bounds(name)
-    above = (
-        "above"
-        if any(getattr(rule, "gt", None) is not None for rule in RunSettings.model_fields[name].metadata)
-        else "from"
-    )
-    if low is None:
-        return whole
-    return f"{whole} {above} {low:g}" + (f" to {high:g}" if high is not None else "")
-
-
-_SPELT = {
-    "target_modules": "a list of layer names",
-    "train_in_full": "a list of module names",
-    "layers": "a list of block numbers from 0",
-    "rank_pattern": f"layer names with a whole number from 1 to {LARGEST_RANK} each",
-    "alpha_pattern": "layer names with a number above 0 to 4096 each",
-}
-_WHOLE = {name for name, field in RunSettings.model_fields.items() if field.annotation is int}
+    return limits(RunSettings.model_fields[name])

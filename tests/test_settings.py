@@ -53,3 +53,25 @@ def test_bounds_are_those_of_the_declaration() -> None:
     assert bounds("rank") == (1, 512)
     assert bounds("schedule") == (None, None)
     assert bounds("validation_share") == (0, 0.5)
+
+
+def test_blocks_written_from_the_higher_to_the_lower_are_refused_with_what_was_meant() -> None:
+    with pytest.raises(SettingsError) as told:
+        parse({"layers": "0, 8-3"})
+    assert told.value.problems == [
+        "Blocks is 0, 8-3, but should be numbers of blocks like 0-3, 8, the lower one first: 3-8 instead of 8-3."
+    ]
+    assert parse({"layers": "3-5, 8"}).layers == [3, 4, 5, 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("layers", "0-9999," * 20_000), ("rank_pattern", "q_proj=8," * 20_000), ("alpha_pattern", "q=8," * 20_000)],
+)
+def test_text_that_nobody_would_write_is_refused_unread(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"\.\.\., but should be .* in at most 500 characters\.$"):
+        parse({name: value})
+
+
+def test_the_same_blocks_over_and_over_are_collected_once() -> None:
+    assert parse({"layers": "0-999," * 80}).layers == list(range(1000))
