@@ -8,7 +8,6 @@ Knows nothing about the library or about which base model is loaded; `adapter_fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from engine import peft_files
+from engine import json_file, peft_files
 from engine.adapter import AdapterError, AdapterOnDisk
 from engine.adapter_fit import check_fits, shape_settings
 from engine.adapter_writing import CONFIG, FORMAT, OWN_CONFIG, VERSION, WEIGHTS, A, Named, write, write_again
@@ -201,13 +200,7 @@ def read_config(content: bytes) -> dict[str, Any]:
     """The config in a file's content. ValueError, in a few words, if it holds anything but one JSON object."""
     if len(content) > LARGEST_CONFIG:
         raise ValueError(f"it has {len(content):,} bytes, and a config has at most {LARGEST_CONFIG:,}")
-    try:
-        config = json.loads(content.decode("utf-8"))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(config, dict):
-        raise ValueError("it should hold one JSON object")
-    return config
+    return json_file.parsed(content)
 
 
 def _tensors(file: Path) -> Named:

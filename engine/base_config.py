@@ -4,12 +4,13 @@ Settings can name code: in the model's own files, or on a hub. transformers is t
 asks for it is turned away here besides. Knows nothing about weights, tokenizers or places.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from engine import json_file
 
 
 def problems_in(folder: Path, called: str) -> list[str]:
@@ -18,12 +19,9 @@ def problems_in(folder: Path, called: str) -> list[str]:
     if not file.is_file():
         return [f"{called} has no config.json, so it is not a model in transformers' format."]
     try:
-        config = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        return [f"The config.json of {called} is not valid JSON: {error}."]
-    if not isinstance(config, dict):
-        return [f"The config.json of {called} should hold one JSON object."]
-    return problems(config, called)
+        return problems(json_file.parsed(file.read_bytes()), called)
+    except (OSError, ValueError) as error:
+        return [f"The config.json of {called} cannot be used: {error}."]
 
 
 def problems(config: Mapping[str, Any], called: str) -> list[str]:
@@ -40,7 +38,7 @@ def problems(config: Mapping[str, Any], called: str) -> list[str]:
             f"{called} is stored quantised (quantization_config in config.json). Use its original weights: the setting "
             "Base precision quantises them here."
         )
-    if not kind:
+    if not kind or not isinstance(kind, str):
         return [*found, f"{called} does not say what it is: config.json has no model_type."]
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         found.append(

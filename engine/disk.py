@@ -4,13 +4,13 @@ A pure listing: names, sizes and a quick look at config.json. Whether a model wo
 only the heads of files, changes nothing, and imports nothing heavy: the page may ask.
 """
 
-import json
 import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from engine.json_file import read_object
 
 DEEPEST = 4  # folders below the one that was named
 MOST_FOLDERS = 5000  # looked into below it: a folder like / must not keep anybody waiting
@@ -67,13 +67,15 @@ def is_gguf(path: Path) -> bool:
 
 def why_not(folder: Path) -> str:
     """What a quick look at a model folder finds wrong, in a sentence; empty if nothing."""
-    config = _config(folder)
+    config = read_object(folder / "config.json")
     if config is None:
         return "It has no config.json that can be read."
     if "auto_map" in config:
         return "It needs its own Python code to run, which is never done."
-    classes = [str(name) for name in config.get("architectures") or []]
-    if not config.get("model_type") or (classes and not any(name.endswith(_CAUSAL) for name in classes)):
+    named = config.get("architectures")
+    classes = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    kind = config.get("model_type")
+    if not kind or not isinstance(kind, str) or (classes and not any(name.endswith(_CAUSAL) for name in classes)):
         return f"It is no text model: {', '.join(classes) or 'config.json has no model_type'}."
     if not any(folder.glob("*.safetensors")):
         old = next((path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth")), "")
@@ -119,14 +121,6 @@ def _models_in(folder: Path, name: str) -> Iterator[Found]:
     for file in _files(folder):
         if file.suffix.lower() == ".gguf" and is_gguf(file):
             yield Found(file.stem, file, "gguf", file.stat().st_size)
-
-
-def _config(folder: Path) -> dict[str, Any] | None:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return config if isinstance(config, dict) else None
 
 
 def _size(folder: Path) -> int:

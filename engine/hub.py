@@ -5,7 +5,6 @@ weight is fetched. Only data is ever asked for: safetensors, settings, tokenizer
 or tag is resolved to a commit first, and every file is that commit's. How bytes travel is in `download.py`.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 from engine.download import Hub, HubError, Refused, RemoteFile
 from engine.hub_id import HubId
+from engine.json_file import read_object
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")  # any of these is the tokenizer itself
@@ -187,12 +187,12 @@ def _unfit(listing: Listing, into: Path, judge: Judge) -> Iterator[str]:
     """What the small files say."""
     called = listing.wanted.id
     if "config.json" in listing.files:
-        config = _read(into / "config.json")
+        config = read_object(into / "config.json")
         if config is None:
             yield f"config.json of {called} is not a JSON object."
         else:
             yield from judge(config)
-    settings = _read(into / "tokenizer_config.json") if "tokenizer_config.json" in listing.files else {}
+    settings = read_object(into / "tokenizer_config.json") if "tokenizer_config.json" in listing.files else {}
     if settings is None:
         yield f"tokenizer_config.json of {called} is not a JSON object."
     elif "auto_map" in settings:
@@ -206,7 +206,7 @@ def _weights(listing: Listing, into: Path) -> tuple[list[RemoteFile], list[str]]
     """The files with the weights, and what is wrong with them."""
     if INDEX not in listing.files:
         return [listing.files[WEIGHTS]] if WEIGHTS in listing.files else [], []
-    places = (_read(into / INDEX) or {}).get("weight_map")
+    places = (read_object(into / INDEX) or {}).get("weight_map")
     if not isinstance(places, dict) or not places:
         return [], [f"{INDEX} of {listing.wanted.id} does not say where the weights are."]
     names = sorted({str(name) for name in places.values()})
@@ -222,14 +222,6 @@ def _no_room(weights: list[RemoteFile], into: Path) -> Iterator[str]:
     free = shutil.disk_usage(into).free
     if weights and needed > free:
         yield f"The disk has {free / 1e9:.1f} GB free, and this model wants {needed / 1e9:.1f} GB. Free some space."
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _refusal(hub: Hub, wanted: HubId, refused: Refused) -> str:

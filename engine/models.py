@@ -5,7 +5,6 @@ safetensors weights; code and pickles that come with a folder are never run. Kno
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from engine import anatomy, base_config, causality, quantised
+from engine import anatomy, base_config, causality, json_file, quantised
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
 from engine.settings import titles
@@ -188,7 +187,7 @@ def describe(path: Path, called: str = "") -> dict[str, Any]:
         for p, layer in linear_layers(model).items()
     ]
     return {
-        "architecture": config.architectures[0] if config.architectures else type(model).__name__,
+        "architecture": _architecture(model),
         "parameters": sum(p.numel() for p in model.parameters()),
         "layers": layers,
         **anatomy.facts(model),
@@ -199,6 +198,13 @@ def describe(path: Path, called: str = "") -> dict[str, Any]:
         "weights_bytes": sum(p.stat().st_size for p in path.glob("*.safetensors")),
         "chat_template": has_chat_template(path),
     }
+
+
+def _architecture(model: nn.Module) -> str:
+    """As the config calls it, for that may be more than the part that was built; else the name of what was built."""
+    named: Any = model.config.architectures
+    first = named[0] if isinstance(named, list) and named else None
+    return first if isinstance(first, str) else type(model).__name__
 
 
 def without_weights(path: Path, called: str = "") -> Any:
@@ -227,9 +233,8 @@ def max_length(config: Any) -> int:
 
 def has_chat_template(path: Path) -> bool:
     """Whether the folder's tokenizer brings a chat template of its own."""
-    settings = path / "tokenizer_config.json"
-    inside = settings.is_file() and "chat_template" in json.loads(settings.read_text("utf-8"))
-    return inside or (path / "chat_template.jinja").is_file()
+    settings = json_file.read_object(path / "tokenizer_config.json") or {}
+    return "chat_template" in settings or (path / "chat_template.jinja").is_file()
 
 
 def fingerprint(path: Path) -> str:

@@ -63,6 +63,8 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (lambda f: (f / "config.json").write_text("[]"), "one JSON object"),
     (_config(auto_map={"AutoModel": "evil.Model"}), "needs its own Python code"),
     (_config(model_type="vit"), "no text model"),
+    (_config(model_type=["llama"]), "does not say what it is"),
+    (lambda f: (f / "config.json").write_text('{"a":' * 900 + "1" + "}" * 900), "nested too deeply"),
     (_config(quantization_config={"quant_method": "gptq"}), "stored quantised"),
     (_as_pickle, "a format that can run code"),
     (lambda f: (f / "model.safetensors").unlink(), "has no weights"),
@@ -102,6 +104,19 @@ def test_a_base_without_chat_template_gets_the_plain_one(folder: Path) -> None:
     messages = [{"role": "user", "content": "Hello"}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert text == "User: Hello\nAssistant: "
+
+
+def test_damaged_settings_of_the_tokenizer_hold_no_chat_template(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    for content in ("{", "[]", '"chat_template"'):
+        (folder / "tokenizer_config.json").write_text(content)
+        assert models.has_chat_template(folder) is False
+
+
+@pytest.mark.parametrize("architectures", [5, [5], "LlamaForCausalLM", {"a": 1}, [], None])
+def test_an_architecture_that_is_no_name_is_that_of_the_built_model(folder: Path, architectures: object) -> None:
+    _config(architectures=architectures)(folder)
+    assert models.describe(folder)["architecture"] == "LlamaForCausalLM"
 
 
 @pytest.mark.parametrize(
