@@ -76,7 +76,7 @@ def compare(
     """
     _check_all(base, contestants)
     prompt = prompt_ids(base.tokenizer, messages)
-    room = max_length(base.model.config) - len(prompt) - max(map(_own_tokens, contestants), default=0)
+    room = _room(base, contestants) - len(prompt)
     if room < 1:
         raise ValueError(f"The prompt has {len(prompt)} tokens; this base model takes {max_length(base.model.config)}.")
     said = _Answers(base, len(contestants))
@@ -117,6 +117,11 @@ def _answered(
         ids = torch.cat([ids, new], dim=1) if cache is None else new
 
 
+def _room(base: LoadedBase, contestants: Sequence[Contestant]) -> int:
+    """Positions that are left to all contestants beside the longest prompt of one's own."""
+    return max_length(base.model.config) - max(map(_own_tokens, contestants), default=0)
+
+
 def _own_tokens(contestant: Contestant) -> int:
     """Positions a contestant's own prompt takes."""
     return 0 if contestant is None or contestant.prompt is None else len(contestant.prompt)
@@ -153,11 +158,18 @@ def score(
 ) -> list[float]:
     """Mean cross-entropy per answer token of each contestant on `rows`, cut to `length` tokens.
 
+    Rows are cut shorter where the model has no positions for as many beside the longest prompt of a contestant's own;
+    for all contestants alike, so that their scores compare.
+
     Raises:
         AdapterError: if an adapter is not for this base model.
-        ValueError: if no row has an answer within `length`.
+        ValueError: if no row has an answer within `length`, or a contestant's own prompt fills the model.
     """
     _check_all(base, contestants)
+    room = _room(base, contestants)
+    if room < 1:
+        raise ValueError("The soft prompts of these contestants leave no room for rows in this base model.")
+    length = min(length, room)
     examples = [e for e in (encode(base.tokenizer, row, length) for row in rows) if e.answer_tokens]
     losses = []
     for contestant in contestants:

@@ -1,6 +1,7 @@
 """Answers: one batch for all contestants, the same seed for each, and an honest end."""
 
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,6 +119,30 @@ def test_scores_are_the_validation_losses_of_each_contestant(
     untouched, one, _ = score(base, [None, *adapters], rows)
     assert untouched == pytest.approx(validation_loss(base, prepared.train, 4), rel=1e-5)
     assert one < 0.7 * untouched
+
+
+def test_all_contestants_are_scored_on_rows_that_leave_room_for_the_longest_prompt_of_any(
+    base: models.LoadedBase, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = [{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "word " * 200}]}]
+    asker = _soft_prompt(base, 40, tmp_path_factory.mktemp("prompt"))
+    untouched, _ = score(base, [None, asker], rows)
+    (cut,) = score(base, [None], rows, 256 - 40)
+    assert untouched == cut
+    assert untouched != score(base, [None], rows)[0]
+    (alone,) = score(base, [asker], rows)
+    assert alone == score(base, [None, asker], rows)[1]
+    with pytest.raises(ValueError, match="leave no room for rows"):
+        score(base, [None, _soft_prompt(base, 256, tmp_path_factory.mktemp("prompt"))], rows)
+
+
+def _soft_prompt(base: models.LoadedBase, tokens: int, folder: Path) -> AdapterOnDisk:
+    settings = RunSettings(method="prompt", prompt_tokens=tokens)
+    fitted = fit(base.model, settings)
+    tensors = fitted.tensors()
+    fitted.remove()
+    adapter_files.write(folder, tensors, base_name="t", settings=settings, model=base.model)
+    return adapter_files.read(folder)
 
 
 def test_sampling_draws_each_token_as_often_as_it_is_likely() -> None:

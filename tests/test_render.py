@@ -89,6 +89,12 @@ def test_a_row_is_cut_at_the_length_and_says_how_long_it_was(tokenizer: Any) -> 
     assert cut.full_length == whole.full_length == len(whole.ids)
 
 
+@pytest.mark.parametrize("length", [0, -3])
+def test_a_row_is_never_cut_from_its_end(tokenizer: Any, length: int) -> None:
+    with pytest.raises(ValueError, match=f"cut to {length} tokens"):
+        encode(tokenizer, {"text": "Arr, matey!"}, length)
+
+
 def test_a_row_whose_prompt_fills_the_length_has_nothing_to_learn(tokenizer: Any) -> None:
     row = {"messages": [{"role": "user", "content": "word " * 50}, {"role": "assistant", "content": "a"}]}
     assert encode(tokenizer, row, 20).answer_tokens == 0

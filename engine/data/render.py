@@ -33,8 +33,10 @@ def encode(tokenizer: Any, row: dict[str, Any], length: int) -> Example:
     """Render one clean row, cut to `length` tokens.
 
     Raises:
-        ValueError: if the chat template cannot write this conversation.
+        ValueError: if the chat template cannot write this conversation, or nothing would be left of it.
     """
+    if length < 1:
+        raise ValueError(f"A row cannot be cut to {length} tokens.")
     if "text" in row:
         ids = tokenizer(row["text"], add_special_tokens=True)["input_ids"]
         if tokenizer.eos_token_id is not None:
