@@ -272,16 +272,37 @@ def test_a_tied_head_follows_an_embedding_that_is_trained(base: models.LoadedBas
         ({"train_in_full": ["nothing"]}, "no modules called nothing. It has: "),
         ({"train_in_full": ["Q"]}, "cannot be trained in full and get an adapter as well"),
         ({"target_modules": ["L"], "rank_pattern": {"Q": 3}}, "Rank or alpha is given for .*, which gets no adapter"),
-        ({"start": "pissa", "rank": 65}, "has only 64. Choose a smaller rank"),
+        ({"start": "pissa", "rank": 65, "target_modules": ["Q"]}, "has only 64. Choose a smaller rank"),
+        ({"start": "pissa", "rank_pattern": {"L": 65}, "train_in_full": ["E"]}, "has only 64. Choose a smaller rank"),
     ],
 )
 def test_what_a_base_has_no_place_for_is_told_and_changes_nothing(
     base: models.LoadedBase, values: dict[str, Any], told: str
 ) -> None:
-    modules = dict(base.model.named_modules())
-    if base.path.name == "llama" and values.get("start"):
-        values = {**values, "target_modules": ["Q"]}
+    before = _parts(base)
     with pytest.raises(ValueError, match=told):
         fit(base.model, _settings(base, values))
-    if "start" not in values:
-        assert dict(base.model.named_modules()) == modules
+    assert _parts(base) == before
+    assert not any(p.requires_grad for p in base.model.parameters())
+
+
+@pytest.mark.parametrize("method", ["bottleneck", "prompt", "norms"])
+def test_a_method_that_fails_midway_leaves_the_base_as_it_was(
+    base: models.LoadedBase, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError("no room")
+
+    before, hooks = _parts(base), len(base.model._forward_pre_hooks)
+    last = "selective.Fitted" if method == "norms" else "additive.Fitted"
+    monkeypatch.setattr(f"engine.methods.{last}", fails)
+    with pytest.raises(MemoryError):
+        fit(base.model, _settings(base, {"method": method}))
+    assert _parts(base) == before
+    assert len(base.model._forward_pre_hooks) == hooks
+
+
+def _parts(base: models.LoadedBase) -> list[tuple[str, int]]:
+    """Every module and parameter of the base by its path, and which object it is."""
+    held = [*base.model.named_modules(), *base.model.named_parameters(remove_duplicate=False)]
+    return [(path, id(one)) for path, one in held]

@@ -86,13 +86,14 @@ def fit_bottleneck(model: nn.Module, settings: RunSettings) -> Fitted:
             "In this base model a feed-forward part ends in no linear layer (a mixture of experts, for example), "
             "so bottleneck adapters have no place. Choose LoRA."
         )
-    surgery, trained = Surgery(model), {}
+    trained: dict[str, nn.Parameter] = {}
     generator = torch.Generator().manual_seed(settings.seed)
-    for path, layer in places.items():
-        wrapped = Bottleneck(layer, _start(features(layer)[1], settings.bottleneck, generator), settings.dropout)
-        surgery.replace(path, wrapped)
-        trained.update({f"{path}.{name}": part for name, part in wrapped.parts.items()})
-    return Fitted(surgery, trained)
+    with Surgery(model) as surgery:
+        for path, layer in places.items():
+            wrapped = Bottleneck(layer, _start(features(layer)[1], settings.bottleneck, generator), settings.dropout)
+            surgery.replace(path, wrapped)
+            trained.update({f"{path}.{name}": part for name, part in wrapped.parts.items()})
+        return Fitted(surgery, trained)
 
 
 def _start(width: int, small: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -125,9 +126,9 @@ def fit_prompt(model: nn.Module, settings: RunSettings) -> Fitted:
     drawn = torch.randint(embedding.weight.shape[0], (settings.prompt_tokens,), generator=generator)
     # Through the module, not its weight: Gemma's embedding multiplies what it looks up.
     prompt = nn.Parameter(embedding(drawn.to(embedding.weight.device)).detach().float().clone())
-    surgery = Surgery(model)
-    attach_prompt(surgery, prompt)
-    return Fitted(surgery, {PROMPT: prompt})
+    with Surgery(model) as surgery:
+        attach_prompt(surgery, prompt)
+        return Fitted(surgery, {PROMPT: prompt})
 
 
 def attach_prompt(surgery: Surgery, prompt: Tensor) -> None:

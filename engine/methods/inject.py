@@ -4,6 +4,7 @@ Small pieces over any transformers model; the methods are built from them. Knows
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -96,11 +97,21 @@ def _known(
 
 
 class Surgery:
-    """Changes to one model, each of which can be taken back: `undo` leaves the very objects that were there before."""
+    """Changes to one model, each of which can be taken back: `undo` leaves the very objects that were there before.
+
+    As a context it takes all back if what is done in it fails, and leaves the changes if not.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._back: list[Callable[[], object]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure:
+            self.undo()
 
     def replace(self, path: str, module: nn.Module) -> None:
         """Put `module` in the place of the one at `path`."""

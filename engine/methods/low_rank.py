@@ -31,10 +31,17 @@ def fit_low_rank(model: nn.Module, settings: RunSettings) -> Fitted:
     _check_patterns(settings, chosen)
     beside = _beside(model, settings, list(chosen))
     twins = {path: places_of(model, model.get_parameter(path)) for path in beside}
-    surgery = Surgery(model)
-    trained = {_name(path, chosen): p for path, p in train_whole(surgery, beside).items()}
     # PEFT wants a tied parameter under each of its names.
     also = {_name(path, chosen): [_name(twin, chosen) for twin in twins[path] if twin != path] for path in beside}
+    with Surgery(model) as surgery:
+        trained = {_name(path, chosen): p for path, p in train_whole(surgery, beside).items()}
+        wrapped = _wrap(surgery, chosen, settings)
+        for path, layer in wrapped.items():
+            trained.update({f"{PREFIX}{path}.{name}": p for name, p in layer.trained().items()})
+        return Fitted(surgery, trained, lambda tensors: _stored(tensors, wrapped, also))
+
+
+def _wrap(surgery: Surgery, chosen: dict[str, nn.Linear], settings: RunSettings) -> dict[str, LoRALinear]:
     generator = torch.Generator().manual_seed(settings.seed)
     kind = _kind(settings)
     wrapped: dict[str, LoRALinear] = {}
@@ -42,8 +49,7 @@ def fit_low_rank(model: nn.Module, settings: RunSettings) -> Fitted:
         rank, alpha = settings.shape_of(path)
         wrapped[path] = kind(layer, rank, settings.scaling(rank, alpha), settings.dropout, generator)
         surgery.replace(path, wrapped[path])
-        trained.update({f"{PREFIX}{path}.{name}": p for name, p in wrapped[path].trained().items()})
-    return Fitted(surgery, trained, lambda tensors: _stored(tensors, wrapped, also))
+    return wrapped
 
 
 def _kind(settings: RunSettings) -> type[LoRALinear]:

@@ -30,8 +30,8 @@ def fit_selective(model: nn.Module, settings: RunSettings) -> Fitted:
     chosen = CHOICES[settings.method](model, settings)
     if not chosen:
         raise ValueError(f"This base model has no {_WORDS[settings.method]}. Choose another method.")
-    surgery = Surgery(model)
-    return Fitted(surgery, train_whole(surgery, chosen))
+    with Surgery(model) as surgery:
+        return Fitted(surgery, train_whole(surgery, chosen))
 
 
 def biases(model: nn.Module, settings: RunSettings) -> list[str]:
