@@ -101,13 +101,6 @@ def add_model(store: Store, text: str, name: str | None = None, revision: str = 
     return queue(store, "fetch", wanted, {**source.settings, "name": wanted})
 
 
-def fetch_again(store: Store, job: Job) -> Job | None:
-    """Try a fetch that ended without a model once more; what an earlier try left is taken up. None: it is here."""
-    if job.settings.get("source") == "starter":
-        return fetch_starter(store)
-    return queue(store, "fetch", job.name, job.settings)
-
-
 def start_run(
     store: Store,
     *,

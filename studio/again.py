@@ -1,17 +1,21 @@
-"""A run once more: on from its interruption, the same from its beginning, or more epochs from where it ended.
+"""A job once more: on from its interruption, the same from its beginning, or more epochs from where it ended.
 
 For the page and the command line. What a run is, and what it may start from, is in `actions.py`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from adapters_store.store import LIVE, Store, StoreError
 from adapters_store.tables import Job
 from engine.settings import continued, parse
 from jobs import runner
-from studio import actions
+from studio import actions, adapter_actions
 
 ENDED_WITH_ADAPTER = ("completed", "stopped")
+ENDED_WITHOUT = ("failed", "cancelled", "interrupted")
 ANEW = "The learning rate schedule starts anew with its warm-up."
 
 
@@ -59,6 +63,50 @@ def from_the_beginning(store: Store, job: Job, key: str | None = None) -> Job:
         ActionError: the job did not train, or what it needs is gone.
     """
     return _queued(store, job, job.settings, job.name, job.start_adapter_id, key)
+
+
+def can_retry(job: Job) -> bool:
+    """Whether the job is none that trains, has left nothing, and what it was to work on can still be had."""
+    return job.kind != "train" and job.state in ENDED_WITHOUT and not _upload_is_gone(job)
+
+
+def retry(store: Store, job: Job) -> Job | None:
+    """Do a fetch, an import or an export that left nothing once more; what an earlier try left is taken up.
+
+    A second press finds the job of the first. None: the starter model is here already.
+
+    Raises:
+        ActionError: there is nothing to do again, or what it needs is gone.
+    """
+    if not can_retry(job):
+        raise actions.ActionError(_why_no_retry(job))
+    if job.state == "interrupted":
+        return after_interruption(store, job)
+    if job.settings.get("source") == "starter":
+        return actions.fetch_starter(store)
+    under_way = store.jobs(kinds=[job.kind], states=["queued", *LIVE])
+    same = next((one for one in under_way if one.settings == job.settings), None)
+    return same or _as_it_was(store, job)
+
+
+def _as_it_was(store: Store, job: Job) -> Job:
+    if job.kind == "export":
+        return adapter_actions.merge_adapter(store, job.settings["adapter_id"], Path(job.settings["folder"]))
+    kind: Literal["import", "fetch"] = "import" if job.kind == "import" else "fetch"
+    return actions.queue(store, kind, job.name, job.settings, base_model_id=job.base_model_id)
+
+
+def _upload_is_gone(job: Job) -> bool:
+    """An import removes the page's own copy of what was uploaded when it ends."""
+    return bool(job.settings.get("upload")) and not Path(job.settings["path"]).exists()
+
+
+def _why_no_retry(job: Job) -> str:
+    if job.kind == "train":
+        return f"{job.name} is a run. Train it again instead."
+    if job.state in ENDED_WITHOUT:
+        return f"The upload of {job.name} is not kept. Import it again in the Library."
+    return f"{job.name} is {job.state}. Only what failed, or was cancelled or interrupted, can be tried again."
 
 
 def _queued(store: Store, job: Job, values: dict[str, object], name: str, start: int | None, key: str | None) -> Job:

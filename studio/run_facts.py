@@ -50,6 +50,7 @@ def opened(job: Job) -> Facts:
         "adapter": adapter,
         "figures": figures(job) if job.kind == "train" and job.started_at is not None else [],
         "again": job.state in DONE,
+        "retry": again.can_retry(job),
         "go_on": job.checkpoint_step if job.state == "interrupted" else None,
         "more": more(job),
         "about": about(job),

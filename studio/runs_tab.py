@@ -123,13 +123,10 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         more = again.more_epochs(store, store.job(_id(asked)), asked.get("epochs"), _key(asked))
         return {"open": more.id}
 
-    def fetch_again(question: object) -> Answer:
-        """Try a fetch that failed once more."""
-        job = store.job(_id(question if isinstance(question, dict) else {}))
-        if job.state == "interrupted":
-            return {"open": again.after_interruption(store, job).id}
-        fetch = actions.fetch_again(store, job)
-        return {"open": fetch.id} if fetch else {}
+    def retry(question: object) -> Answer:
+        """Try a fetch, an import or an export that left nothing once more."""
+        job = again.retry(store, store.job(_id(question if isinstance(question, dict) else {})))
+        return {"open": job.id} if job else {}
 
     def set_auto_resume(question: object) -> Answer:
         """Whether interrupted runs go on by themselves."""
@@ -139,7 +136,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         store.remember(runner.AUTO_RESUME, on)
         return {}
 
-    return [runs_state, stop_run, train_again, more_epochs, fetch_again, set_auto_resume]
+    return [runs_state, stop_run, train_again, more_epochs, retry, set_auto_resume]
 
 
 def answered(fn: Callable[[object], Answer]) -> Callable[[object], Answer]:

@@ -202,14 +202,6 @@ def test_what_names_no_model_is_refused_with_what_would(store: Store, tmp_path: 
     assert store.jobs() == []
 
 
-def test_a_fetch_that_failed_is_asked_for_again_as_it_was(store: Store) -> None:
-    first = actions.add_model(store, "org/far", "mine", "v1")
-    again = actions.fetch_again(store, first)
-    assert again is not None
-    assert (again.name, again.settings) == (first.name, first.settings)
-    assert again.id != first.id
-
-
 def test_an_export_holds_the_adapter_and_nothing_else(store: Store, furnished: tuple[BaseModel, DataSet]) -> None:
     adapter = add_adapter(store, *furnished, name="déjà vu / $(rm)")
     target = io.BytesIO()

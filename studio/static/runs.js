@@ -174,7 +174,7 @@ class Runs {
     progress.setAttribute("aria-label", `Progress of ${name}`);
   }
 
-  showButtons({ live, waiting, stopping, train, adapter, again, more, state, go_on: goOn }) {
+  showButtons({ live, waiting, stopping, train, adapter, again, retry, more, state, go_on: goOn }) {
     const { buttons } = this.parts;
     show(buttons.keep, live && train && !stopping);
     show(buttons.cancel, waiting || (live && !stopping) || goOn != null);
@@ -184,7 +184,7 @@ class Runs {
     show(buttons.more, more != null);
     if (more == null) this.moreAsked(false);
     else say(this.parts.epochsSay, more.says);
-    show(buttons.retry, again && !train && state !== "completed");
+    show(buttons.retry, retry);
     const ended = state === "completed" || state === "stopped" ? "Train again" : "Try again";
     say(buttons.again, goOn != null ? "Continue" : ended);
   }
@@ -279,7 +279,7 @@ class Runs {
       library: button("Show in library", "", hand("show_adapter")),
       again: button("Train again", "", () => this.ask("train_again", { job: this.run.id, key: once() })),
       more: button("More epochs", "", () => this.moreAsked(this.parts.epochsForm.hidden)),
-      retry: button("Retry", "main", () => this.ask("fetch_again", { job: this.run.id })),
+      retry: button("Retry", "main", () => this.ask("retry", { job: this.run.id })),
       keep: button("Stop and keep", "", () => this.ask("stop_run", { job: this.run.id, how: "keep" })),
       cancel: button("Cancel", "", () => this.cancel()),
     };
