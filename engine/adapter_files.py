@@ -54,10 +54,15 @@ def read(folder: Path) -> AdapterOnDisk:
     Raises:
         AdapterError: if a file is missing or damaged, a number is not finite, or it asks for what is not understood.
     """
+    return _read(folder)[0]
+
+
+def _read(folder: Path) -> tuple[AdapterOnDisk, Named]:
+    """The adapter, and the tensors of its file as they are."""
     name = OWN_CONFIG if (folder / OWN_CONFIG).is_file() else CONFIG
-    config = _json(folder / name)
+    config, tensors = _json(folder / name), _tensors(folder / WEIGHTS)
     try:
-        return _understood(folder, config, _tensors(folder / WEIGHTS))
+        return _understood(folder, config, tensors), tensors
     except ConfigError as error:
         raise AdapterError(f"The adapter in {folder} {error}.") from None
 
@@ -72,9 +77,9 @@ def take_over(source: Path, target: Path, *, base_name: str, model: nn.Module) -
     Raises:
         AdapterError: as `read` and `check_fits`; nothing is written then.
     """
-    adapter = read(source)
+    adapter, tensors = _read(source)
     check_fits(adapter, model)
-    write_again(target, adapter, _tensors(source / WEIGHTS), base_name=base_name, model=model)
+    write_again(target, adapter, tensors, base_name=base_name, model=model)
     return adapter
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from engine.adapter import AdapterError, AdapterOnDisk
@@ -68,9 +68,15 @@ def _check_bottlenecks(adapter: AdapterOnDisk, model: nn.Module) -> None:
     places, given = sublayer_outputs(model), adapter.bottlenecks
     _check_names(given, {f"{path}.{part}" for path in places for part in PARTS}, "the base model's blocks")
     for path, layer in places.items():
-        width, small = features(layer)[1], given[f"{path}.down"].shape[0]
+        width, small = features(layer)[1], _width(f"{path}.down", given[f"{path}.down"])
         for part, shape in zip(PARTS, ((small, width), (small,), (width, small), (width,)), strict=True):
             _check_shape(f"{path}.{part}", given[f"{path}.{part}"].shape, shape)
+
+
+def _width(name: str, down: Tensor) -> int:
+    if down.ndim != 2 or not down.numel():
+        raise AdapterError(f"This adapter is damaged: {name} has the shape {tuple(down.shape)}, which is no matrix.")
+    return down.shape[0]
 
 
 def _check_layers(adapter: AdapterOnDisk, model: nn.Module, modules: Mapping[str, nn.Module]) -> None:

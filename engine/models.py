@@ -200,9 +200,9 @@ def describe(path: Path, called: str = "") -> dict[str, Any]:
     }
 
 
-def _architecture(model: nn.Module) -> str:
+def _architecture(model: Any) -> str:
     """As the config calls it, for that may be more than the part that was built; else the name of what was built."""
-    named: Any = model.config.architectures
+    named = model.config.architectures
     first = named[0] if isinstance(named, list) and named else None
     return first if isinstance(first, str) else type(model).__name__
 

@@ -152,7 +152,11 @@ def _is_alpha(value: object) -> bool:
 
 
 def _flag(config: dict[str, Any], key: str) -> bool:
-    return config.get(key) is True
+    """Strict: PEFT goes by what Python takes as true, 1 and "no" alike, which may not be what was meant."""
+    value = config.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError(f"has {key} {short(value)}, which is neither true nor false")
+    return bool(value)
 
 
 def _one_of(config: dict[str, Any], key: str, choices: tuple[str, ...]) -> str:

@@ -7,7 +7,6 @@ shapes. Holds no torch, so that the page can look before it asks a worker.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import struct
@@ -19,6 +18,8 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import IO, Any
+
+from engine import json_file
 
 PEFT_CONFIG, OWN_CONFIG, WEIGHTS = "adapter_config.json", "studio_adapter.json", "adapter_model.safetensors"
 KNOWN = (PEFT_CONFIG, OWN_CONFIG, WEIGHTS)
@@ -222,7 +223,7 @@ def _head(part: Part) -> Facts:
 
 def _fact(name: str, entry: object) -> tuple[str, list[int]]:
     dtype, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
-    sound = isinstance(shape, list) and len(shape) <= 8 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+    sound = isinstance(shape, list) and len(shape) <= 8 and all(type(n) is int and 1 <= n < 2**40 for n in shape)
     if not isinstance(dtype, str) or not sound or not isinstance(shape, list):
         raise PackageError(f"{WEIGHTS} is damaged: its head makes no sense at {_short(name)}.")
     return dtype, shape
@@ -261,12 +262,9 @@ def _damage_in_words() -> Iterator[None]:
 
 def _object(content: bytes, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise PackageError(f"{name} is damaged: it holds no JSON that could be read.") from None
-    if not isinstance(found, dict):
-        raise PackageError(f"{name} should hold one JSON object.")
-    return found
+        return json_file.parsed(content)
+    except ValueError as error:
+        raise PackageError(f"{name} is damaged: {_first(error)}.") from None
 
 
 def _first(error: BaseException) -> str:

@@ -109,6 +109,39 @@ def test_a_damaged_or_foreign_adapter_is_refused_in_words(
         adapter_files.read(tmp_path)
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (0, 64), (4, 64, 1)])
+def test_a_bottleneck_of_any_other_shape_does_not_fit(
+    base: models.LoadedBase, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    _write(base, tmp_path, method="bottleneck", bottleneck=4)
+    tensors = load_file(tmp_path / WEIGHTS)
+    for name in tensors:
+        tensors[name] = torch.zeros(shape)
+    save_file(tensors, tmp_path / WEIGHTS)
+    with pytest.raises(AdapterError, match=r"down .*shape"):
+        adapter_files.check_fits(adapter_files.read(tmp_path), base.model)
+
+
+def test_what_is_taken_over_is_read_once(
+    base: models.LoadedBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    _write(base, source, rank=4, alpha=10)
+    opened: list[Path] = []
+    safe_open = adapter_files.safe_open
+    monkeypatch.setattr(
+        adapter_files, "safe_open", lambda file, framework: (opened.append(file), safe_open(file, framework))[1]
+    )
+    adapter = adapter_files.take_over(source, target, base_name="tiny", model=base.model)
+    assert opened == [source / WEIGHTS]
+    assert adapter.path == source
+    written, given = load_file(target / WEIGHTS), load_file(source / WEIGHTS)
+    assert written.keys() == given.keys()
+    assert all(torch.equal(written[name], given[name]) for name in given)
+
+
 def test_an_adapter_of_another_base_model_does_not_fit(base: models.LoadedBase, tmp_path: Path) -> None:
     other = models.load(make_tiny_model(tmp_path / "gpt2", "gpt2"))
     (tmp_path / "adapter").mkdir()

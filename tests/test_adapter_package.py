@@ -159,10 +159,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "half a zip": (
         lambda path: a_zip(path, GOOD) and path.write_bytes(path.read_bytes()[:-30]) and None, "cannot be read"),
     "config is a list": (_config(b"[]"), "should hold one JSON object"),
-    "config is none": (_config(b"\xff{"), "no JSON that could be read"),
+    "config is none": (_config(b"\xff{"), "it is not valid JSON"),
     "config of 50 MB": (_config(b" " * 50_000_000), "50,000,000 bytes where 1,000,000 are the most"),
-    "config nested": (_config(b'{"a":' + b"[" * 400_000 + b"]" * 400_000 + b"}"), "no JSON that could be read"),
-    "config of digits": (_config(b'{"r": ' + b"9" * 10_000 + b"}"), "no JSON that could be read"),
+    "config nested": (_config(b'{"a":' + b"[" * 400_000 + b"]" * 400_000 + b"}"), "it is nested too deeply"),
+    "config of digits": (_config(b'{"r": ' + b"9" * 10_000 + b"}"), "it is not valid JSON"),
     "empty weights": (_weights(b""), "is empty"),
     "huge head": (_weights(tensors(length=2**60)), "no safetensors file"),
     "large head": (_weights(struct.pack("<Q", 5_000_000) + b" " * 5_000_100), "5,000,008 bytes where 2,000,000"),
@@ -170,6 +170,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "many tensors": (_weights(tensors({f"t{i}": FACT for i in range(25_000)})), "lists 25,000 tensors"),
     "head of nonsense": (_weights(tensors({"a": {"dtype": "F32", "shape": [-1]}})), "makes no sense at a"),
     "shape of giants": (_weights(tensors({"a": {"dtype": "F32", "shape": [2**39, 2**39]}})), "are described in it"),
+    "shape of giants and nothing": (
+        _weights(tensors({"a": {"dtype": "I64", "shape": [2**39, 2**39, 0]}})), "makes no sense at a"),
     "lying sizes": (_lying, "is damaged"),
 }  # fmt: skip
 

@@ -312,6 +312,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a pattern for ever": (
         lambda f: change(f, target_modules="(?=(.*)*(?=(.*)*(?=(.*)*(?=(.*)*x))))" * 9), "takes too long"),
     "a pattern of nothing": (lambda f: change(f, target_modules="("), "leaves a group open"),
+    "a flag that is none": (lambda f: change(f, use_rslora=1), "has use_rslora 1, which is neither true nor false"),
+    "a flag in words": (lambda f: change(f, use_dora="no"), "has use_dora 'no', which is neither true nor false"),
     "another base": (lambda f: change(f, target_modules=None) or rename(f, "q_proj", "wq"), "another base model"),
 }  # fmt: skip
 
