@@ -22,18 +22,17 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.adapter_files import AdapterError, AdapterOnDisk, check_fits
 from engine.methods.dora import row_norms
-from engine.methods.inject import Surgery
+from engine.methods.inject import Surgery, places_of
 from engine.methods.lora import LinearLike, LowRank, weight_of
 from engine.methods.whole import replace_whole
 from engine.models import LoadedBase
 from engine.quantised import is_quantised
-from engine.settings import titles
 
 
 def cannot_merge(method: str) -> str:
     """Why an adapter of `method` cannot be merged, in a sentence; empty where it can."""
     if method in ("prompt", "bottleneck"):
-        return f"The method {titles('method')[method]} adds something beside the weights, so it cannot be merged."
+        return "An adapter of this method stands beside the weights, so it cannot be merged. Download it as it is."
     return ""
 
 
@@ -103,26 +102,31 @@ def _plain_copy(model: Any, adapter: AdapterOnDisk, dtype: torch.dtype) -> Any:
     """A model of the same architecture that holds W' in `dtype`, in ordinary layers."""
     held = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
     values: dict[str, Tensor] = {name: tensor.detach() for name, tensor in held}
-    turned = {}  # weights that are O x I here, whatever way the layer keeps its own
-    for path, module in model.named_modules():
-        if path in adapter.low_rank:
-            turned[f"{path}.weight"] = merged_weight(module, adapter.low_rank[path])
-        elif is_quantised(module):
-            turned[f"{path}.weight"] = weight_of(module)
-    twins = _twins(model)
+    turned = _turned(model, adapter, dtype)
     for name, value in adapter.whole.items():
-        for place in twins.get(name, [name]) if adapter.tied else [name]:
+        for place in places_of(model, model.get_parameter(name)) if adapter.tied else [name]:
             values[place] = value
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    config.tie_word_embeddings = _still_tied(model, values | turned)
+    config.tie_word_embeddings = _still_tied(model, values | turned, dtype)
     with torch.device("meta"):
         plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
     plain.generation_config = model.generation_config
     for name, weight in turned.items():
         values[name] = _as_kept(plain.get_submodule(name.removesuffix(".weight")), weight)
     return _filled(plain, values, dtype)
+
+
+def _turned(model: Any, adapter: AdapterOnDisk, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Weights that are O x I here, whatever way the layer keeps its own. Only one at a time is held in fp32."""
+    turned = {}
+    for path, module in model.named_modules():
+        if path in adapter.low_rank:
+            turned[f"{path}.weight"] = merged_weight(module, adapter.low_rank[path]).to("cpu", dtype)
+        elif is_quantised(module):
+            turned[f"{path}.weight"] = weight_of(module).to("cpu", dtype)
+    return turned
 
 
 def _filled(plain: Any, values: dict[str, Tensor], dtype: torch.dtype) -> Any:
@@ -140,20 +144,15 @@ def _as_kept(layer: nn.Module, weight: Tensor) -> Tensor:
     return weight.T.contiguous() if isinstance(layer, Conv1D) else weight
 
 
-def _twins(model: nn.Module) -> dict[str, list[str]]:
-    places: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        places.setdefault(id(parameter), []).append(name)
-    return {name: names for names in places.values() for name in names}
-
-
-def _still_tied(model: Any, values: dict[str, Tensor]) -> bool:
-    """Whether head and embedding, tied in the base, still hold the same numbers."""
+def _still_tied(model: Any, values: dict[str, Tensor], dtype: torch.dtype) -> bool:
+    """Whether head and embedding, tied in the base, still hold the same numbers in `dtype`."""
     if not getattr(model.config, "tie_word_embeddings", False):
         return False
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     names = {id(module): path for path, module in model.named_modules()}
     if head is None or id(head) not in names:
         return True
-    ours = values.get(f"{names[id(head)]}.weight"), values.get(f"{names[id(embedding)]}.weight")
-    return ours[0] is None or ours[1] is None or torch.equal(ours[0], ours[1])
+    first, second = (values.get(f"{names[id(one)]}.weight") for one in (head, embedding))
+    if first is None or second is None:
+        return True
+    return torch.equal(first.to("cpu", dtype), second.to("cpu", dtype))

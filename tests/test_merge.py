@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from engine import adapter_files, models
 from engine.adapter_files import AdapterError
-from engine.merge import cannot_merge, merged, save_merged
+from engine.merge import cannot_merge, merged, merged_weight, save_merged
 from engine.methods.attach import attached
+from engine.methods.lora import LowRank
 from engine.quantised import dequantised
 from tests.test_methods import ALL, CPU, IN_PEFT, _ids, _in_peft, _logits, _written
 from tests.tiny import make_tiny_model
@@ -89,6 +91,25 @@ def test_merging_into_a_quantised_base_dequantises_and_saves_bf16(base: models.L
         assert torch.equal(kept.T if base.path.name == "gpt2" else kept, expected)
     with pytest.raises(ValueError, match="is quantised and cannot hold"), merged(few_bits.model, adapter):
         pass
+
+
+def test_merged_weights_are_held_in_fp32_one_at_a_time(
+    base: models.LoadedBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = models.load(base.path, models.Device("cpu", "CPU", torch.bfloat16, "a test"))
+    (tmp_path / "adapter").mkdir()
+    adapter = _written(base, ALL["lora"], tmp_path / "adapter")
+    made: list[weakref.ref[torch.Tensor]] = []
+
+    def watched(layer: Any, update: LowRank) -> torch.Tensor:
+        assert [one() for one in made if one() is not None] == []
+        weight = merged_weight(layer, update)
+        made.append(weakref.ref(weight))
+        return weight
+
+    monkeypatch.setattr("engine.merge.merged_weight", watched)
+    assert save_merged(half, adapter, tmp_path / "merged") == "bfloat16"
+    assert len(made) == len(adapter.low_rank) > 1
 
 
 @pytest.mark.parametrize("kind", ["soft prompt", "bottleneck"])
