@@ -22,7 +22,7 @@ from engine.adapter_fit import check_fits, shape_settings
 from engine.adapter_writing import CONFIG, FORMAT, OWN_CONFIG, VERSION, WEIGHTS, A, Named, write, write_again
 from engine.methods.additive import PROMPT
 from engine.methods.lora import LowRank
-from engine.methods.low_rank import PREFIX
+from engine.methods.low_rank import PREFIX, base_path
 from engine.peft_rules import ConfigError, LoraConfig, short
 from engine.settings import IN_THE_BASE, Method
 
@@ -140,7 +140,7 @@ def _low_rank(folder: Path, config: LoraConfig, tensors: Named) -> AdapterOnDisk
             raise ConfigError(f"is damaged: layer {_called(path)} has {'no' if config.dora else 'a'} magnitude")
         magnitude = None if magnitude is None else magnitude.float()
         low_rank[path] = LowRank(a.float(), b.float(), config.scaling_of(path), magnitude)
-    whole = {_base_path(name): left.pop(name) for name in list(left) if _is_of_base(name)}
+    whole = {base_path(name): left.pop(name) for name in list(left) if _is_of_base(name)}
     if left or not low_rank:
         raise ConfigError(_left_over(list(left)))
     return AdapterOnDisk(folder, "dora" if config.dora else "lora", low_rank, whole, config=config, tied=config.tied)
@@ -149,10 +149,6 @@ def _low_rank(folder: Path, config: LoraConfig, tensors: Named) -> AdapterOnDisk
 def _called(name: str) -> str:
     """A name from outside as it may stand in a sentence."""
     return name if len(name) <= LONGEST_PATH and name.isprintable() else short(name)
-
-
-def _base_path(name: str) -> str:
-    return name.removeprefix(PREFIX).replace(".base_layer.", ".")
 
 
 def _is_of_base(name: str) -> bool:

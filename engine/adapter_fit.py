@@ -14,9 +14,10 @@ from transformers.pytorch_utils import Conv1D
 from engine.adapter import AdapterError, AdapterOnDisk
 from engine.anatomy import block_number, text_parameters
 from engine.methods.additive import embedding_of, sublayer_outputs
-from engine.methods.inject import last_name, linear_layers
+from engine.methods.inject import linear_layers
 from engine.methods.lora import LowRank, features
 from engine.methods.selective import CHOICES
+from engine.paths import last_name
 from engine.peft_files import by_name
 from engine.peft_rules import ConfigError, LoraConfig, short
 from engine.settings import RunSettings

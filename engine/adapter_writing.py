@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from engine import peft_files
 from engine.adapter import AdapterOnDisk
-from engine.methods.inject import last_name, modules_called
+from engine.methods.inject import modules_called
 from engine.methods.low_rank import PREFIX
 from engine.methods.whole import is_tied, with_twins
+from engine.paths import last_name
 from engine.quantised import is_conv1d
 from engine.settings import LOW_RANK, Method, RunSettings, titles
 

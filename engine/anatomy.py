@@ -67,9 +67,8 @@ def modules(model: nn.Module) -> list[dict[str, Any]]:
 def facts(model: nn.Module) -> dict[str, Any]:
     """What `engine.sizing` wants to know of a base model, as plain JSON.
 
-    "blocks" is their number, "width" the numbers a token has on its way into the first block, "embedding_width" what it
-    has in the embedding, "tied" whether the head shares the embedding, "frozen_experts" the numbers in experts that are
-    no layers of their own and so get no adapter.
+    "blocks" is their number, "embedding_width" the numbers a token has in the embedding, "tied" whether the head shares
+    the embedding, "frozen_experts" the numbers in experts that are no layers of their own and so get no adapter.
     """
     listed = modules(model)
     numbers = {module["block"] for module in listed if module["block"] is not None}

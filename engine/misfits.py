@@ -6,6 +6,7 @@ that page and command line can say it. Sizes are for `sizing.py`.
 
 from collections.abc import Callable, Iterator, Sequence
 
+from engine.paths import last_name
 from engine.settings import LOW_RANK, RunSettings, titles
 from engine.sizing import Facts, Layer, Module, bottleneck_places, chosen_layers, fits_precision
 
@@ -89,7 +90,7 @@ def _unknown(names: Sequence[str] | dict[str, int] | dict[str, float], things: S
 
 
 def _names(things: Sequence[Layer]) -> list[str]:
-    return sorted({thing["path"].rpartition(".")[2] for thing in things})
+    return sorted({last_name(thing["path"]) for thing in things})
 
 
 def _reading(facts: Facts) -> list[Module]:

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from engine import anatomy, base_config, causality, json_file, quantised
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
+from engine.paths import last_name
 from engine.settings import titles
 from engine.sizing import fits_precision
 from engine.stowaway import stowaway
@@ -183,7 +184,7 @@ def describe(path: Path, called: str = "") -> dict[str, Any]:
     config = model.config
     text = config.get_text_config()  # a model that also looks at pictures keeps what concerns text in a part
     layers = [
-        {"path": p, "name": p.rpartition(".")[2], "in": features(layer)[0], "out": features(layer)[1]}
+        {"path": p, "name": last_name(p), "in": features(layer)[0], "out": features(layer)[1]}
         for p, layer in linear_layers(model).items()
     ]
     return {

@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from engine.peft_rules import ALL_LINEAR, PLAIN, ConfigError, LoraConfig, last_of, short
+from engine.paths import last_name
+from engine.peft_rules import ALL_LINEAR, PLAIN, ConfigError, LoraConfig, short
 from engine.settings import LARGEST_RANK, RunSettings, continued
 
 LORA, PROMPT_TUNING = "LORA", "PROMPT_TUNING"
@@ -80,8 +81,8 @@ def rewritten(config: LoraConfig, base_name: str, paths: Iterable[str], **facts:
 def by_name(values: Mapping[str, Any], common: float) -> dict[str, Any]:
     """What differs from `common`: by the last name of a layer where all of that name agree, else by the whole path."""
     found: dict[str, Any] = {}
-    for name in dict.fromkeys(last_of(path) for path in values):
-        same_name = {path: value for path, value in values.items() if last_of(path) == name}
+    for name in dict.fromkeys(last_name(path) for path in values):
+        same_name = {path: value for path, value in values.items() if last_name(path) == name}
         one_value = len(set(same_name.values())) == 1
         short_form = {name: next(iter(same_name.values()))} if one_value else same_name
         found.update({key: value for key, value in short_form.items() if value != common})

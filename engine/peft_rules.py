@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from engine.paths import last_name
 from engine.patterns import Patience, Pattern, PatternError
 
 ALL_LINEAR = "all-linear"
@@ -100,7 +101,7 @@ class LoraConfig:
         """The one list of blocks in `path` whose number counts; None is the first, "" none at all."""
         if not self.block_lists:
             return None
-        lists = [name.removesuffix(f".{last_of(name)}") for name in _beginnings(path) if last_of(name).isdecimal()]
+        lists = [name.removesuffix(f".{last_name(name)}") for name in _beginnings(path) if last_name(name).isdecimal()]
         return next((one for p in self.block_lists for one in lists if self._fits(rf"(?:.*\.)?(?:{p})", one)), "")
 
     def _is_excluded(self, path: str) -> bool:
@@ -146,11 +147,6 @@ def _beginnings(path: str) -> Iterator[str]:
     """`a`, `a.b` and `a.b.c` of `a.b.c`."""
     parts = path.split(".")
     return (".".join(parts[: last + 1]) for last in range(len(parts)))
-
-
-def last_of(path: str) -> str:
-    """`c` of `a.b.c`."""
-    return path.rpartition(".")[2]
 
 
 def _block(path: str, block_list: str | None) -> int | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from engine.paths import last_name
 from engine.settings import RunSettings
 
 Facts = Mapping[str, Any]  # as `engine.models.describe` writes them
@@ -101,7 +102,7 @@ def _whole(facts: Facts, settings: RunSettings) -> dict[str, tuple[int, int]]:
     A weight that modules share is trained once, and stored under the name of each: so PEFT reads it.
     """
     names = set(settings.train_in_full or ())
-    chosen = [m for m in facts["modules"] if m["path"] in names or m["path"].rpartition(".")[2] in names]
+    chosen = [m for m in facts["modules"] if m["path"] in names or last_name(m["path"]) in names]
     paths = {module["path"] for module in chosen}
     places = Counter(_owner(module) for module in facts["modules"])
     numbers = {}

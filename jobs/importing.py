@@ -1,9 +1,9 @@
 """The job of kind import: check an adapter from outside against its base model, and put it into the library.
 
 Settings: {"path", "name", "upload"}: a folder or zip of this machine; with "upload" it is the page's own copy, which is
-removed at the end. Names and shapes are checked before a byte of the weights is copied, the numbers after. What is
-published is written anew; nothing of the package but the numbers is kept. How a worker claims its job, and what becomes
-of errors, is in `worker.py`.
+removed at the end, unless it is interrupted: for a day the job can be started again. Names and shapes are checked before
+a byte of the weights is copied, the numbers after. What is published is written anew; nothing of the package but the
+numbers is kept. How a worker claims its job, and what becomes of errors, is in `worker.py`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from adapters_store.errors import LeaseLost
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel
 from engine import adapter_files, models
 from engine.adapter_files import AdapterError, AdapterOnDisk
-from engine.methods.inject import last_name
+from engine.paths import last_name
 from engine.settings import RunSettings, titles
 from jobs import adapter_package
 from jobs.adapter_package import Package, PackageError
 from jobs.ending import Ended, Ending
+from jobs.inputs import check_base
 from jobs.queue import Lease, patiently
 
 SPARE_BYTES = 200_000_000
@@ -32,16 +34,21 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
 
     Raises:
         Ended: cancelled, or the worker was told to end; nothing half-made is listed.
-        PackageError, AdapterError, ModelError, StoreError: with a sentence for people.
+        PackageError, InputError, AdapterError, ModelError, StoreError: with a sentence for people.
     """
     settings = lease.job.settings
-    path = Path(settings["path"])
+    path, again = Path(settings["path"]), False
     try:
+        if settings.get("upload") and not path.exists():
+            raise PackageError("The uploaded file is no longer here: it is kept for a day. Import the adapter again.")
         adapter = _Import(store, lease, ending, path).adapter()
         lease.report(adapter=adapter.name)
         lease.move("completed")
+    except (Ended, LeaseLost):
+        again = lease.stop != "cancel"
+        raise
     finally:
-        if settings.get("upload"):
+        if settings.get("upload") and not again:
             shutil.rmtree(path.parent, ignore_errors=True)
 
 
@@ -71,8 +78,11 @@ class _Import:
 
     def _written(self, target: Path) -> tuple[AdapterOnDisk, dict[str, Any]]:
         """The adapter, written into `target` in our own words, and the settings of its shape."""
+        self.lease.say("Checking the base model")
+        folder = self.store.base_path(self.base)
+        check_base(self.base, folder)
         self.lease.say("Checking names and shapes")
-        model = models.without_weights(self.store.base_path(self.base), self.base.name)
+        model = models.without_weights(folder, self.base.name)
         incoming = target / "incoming"
         incoming.mkdir()
         with adapter_package.opened(self.path) as package:

@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.anatomy import block_number, text_part
 from engine.methods.lora import LinearLike, features
+from engine.paths import last_name
 
 
 def linear_layers(model: nn.Module) -> dict[str, LinearLike]:
@@ -78,11 +79,6 @@ def modules_called(model: nn.Module, names: list[str]) -> dict[str, nn.Module]:
     owners = {path: module for path, module in model.named_modules() if any(True for _ in module.parameters(False))}
     wanted = _known(names, owners, "modules", {p: m for p, m in owners.items() if block_number(p) is None})
     return {path: module for path, module in owners.items() if path in wanted or last_name(path) in wanted}
-
-
-def last_name(path: str) -> str:
-    """`q_proj` of `model.layers.0.self_attn.q_proj`."""
-    return path.rpartition(".")[2]
 
 
 def _known(

@@ -16,6 +16,7 @@ from engine.methods.inject import Surgery, modules_called, places_of, targets
 from engine.methods.lora import LoRALinear
 from engine.methods.pissa import PiSSALinear
 from engine.methods.whole import parameters_of, train_whole
+from engine.paths import last_name
 from engine.settings import RunSettings
 
 PREFIX = "base_model.model."  # what PEFT puts before the path of every layer
@@ -59,11 +60,11 @@ def _kind(settings: RunSettings) -> type[LoRALinear]:
 
 
 def _check_patterns(settings: RunSettings, chosen: dict[str, nn.Linear]) -> None:
-    known = {*chosen, *(path.rpartition(".")[2] for path in chosen)}
+    known = {*chosen, *map(last_name, chosen)}
     given = {**(settings.rank_pattern or {}), **(settings.alpha_pattern or {})}
     unknown = sorted(name for name in given if name not in known)
     if unknown:
-        names = ", ".join(sorted({path.rpartition(".")[2] for path in chosen}))
+        names = ", ".join(sorted(set(map(last_name, chosen))))
         raise ValueError(
             f"Rank or alpha is given for {', '.join(unknown)}, which gets no adapter. These layers do: {names}."
         )
@@ -79,7 +80,7 @@ def _beside(model: nn.Module, settings: RunSettings, chosen: list[str]) -> list[
             raise ValueError(f"{both[0]} cannot be trained in full and get an adapter as well. Leave it out of one.")
         paths += parameters_of(model, modules)
     if settings.bias == "all":
-        paths += [path for path in text_parameters(model) if "bias" in path.rpartition(".")[2]]
+        paths += [path for path in text_parameters(model) if "bias" in last_name(path)]
     if settings.bias == "lora_only":
         paths += [f"{path}.bias" for path in chosen if getattr(model.get_submodule(path), "bias", None) is not None]
     return list(dict.fromkeys(paths))
@@ -89,6 +90,11 @@ def _name(path: str, chosen: dict[str, nn.Linear]) -> str:
     """A parameter's name in PEFT's file: that of a wrapped layer stands under `base_layer`."""
     layer, _, last = path.rpartition(".")
     return f"{PREFIX}{layer}.base_layer.{last}" if layer in chosen else f"{PREFIX}{path}"
+
+
+def base_path(name: str) -> str:
+    """The path in the base of what has `name` in PEFT's file: `_name` the other way round."""
+    return name.removeprefix(PREFIX).replace(".base_layer.", ".")
 
 
 def _stored(tensors: Named, wrapped: dict[str, LoRALinear], also: dict[str, list[str]]) -> Named:

@@ -18,6 +18,7 @@ from engine.anatomy import block_number, kind, text_parameters, text_part
 from engine.methods.fitted import Fitted
 from engine.methods.inject import Surgery
 from engine.methods.whole import train_whole
+from engine.paths import last_name
 from engine.settings import RunSettings
 
 
@@ -36,7 +37,7 @@ def fit_selective(model: nn.Module, settings: RunSettings) -> Fitted:
 
 def biases(model: nn.Module, settings: RunSettings) -> list[str]:
     """The paths of all biases."""
-    return [path for path in text_parameters(model) if "bias" in path.rpartition(".")[2]]
+    return [path for path in text_parameters(model) if "bias" in last_name(path)]
 
 
 def norms(model: nn.Module, settings: RunSettings) -> list[str]:

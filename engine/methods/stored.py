@@ -16,7 +16,7 @@ from engine.methods.attach import Effect
 from engine.methods.fitted import Fitted, Named
 from engine.methods.inject import places_of
 from engine.methods.lora import LoRALinear
-from engine.methods.low_rank import PREFIX
+from engine.methods.low_rank import PREFIX, base_path
 
 
 def load_stored(fitted: Fitted, adapter: Effect) -> None:
@@ -45,13 +45,9 @@ def _named(fitted: Fitted, adapter: Effect) -> Named:
 
 def _whole(fitted: Fitted, values: Mapping[str, Tensor]) -> Named:
     """Values of parameters of the base, of a tied one once: it may be stored under each of its names."""
-    by_path = {_base_path(name): name for name in fitted.trained}
+    by_path = {base_path(name): name for name in fitted.trained}
     names: dict[int | None, str] = {id(parameter): name for name, parameter in fitted.trained.items()}
     return {by_path.get(path) or names.get(_held(fitted.model, path), path): value for path, value in values.items()}
-
-
-def _base_path(name: str) -> str:
-    return name.removeprefix(PREFIX).replace(".base_layer.", ".")
 
 
 def _held(model: nn.Module, path: str) -> int | None:
