@@ -187,9 +187,7 @@ def _mend_model(base: BaseModel, path: Path) -> str:
 
 
 def _jobs(store: Store) -> Iterator[Finding]:
-    lost = [
-        job for job in store.jobs(states=list(LIVE), limit=1000) if job.owner is None or not process.alive(job.owner)
-    ]
+    lost = [job for job in store.jobs(states=LIVE, limit=1000) if job.owner is None or not process.alive(job.owner)]
     for job in lost:
         mend = "Start the studio (python app.py): its runner marks the job as interrupted, and runs can be continued."
         yield Finding("jobs", "fault", f"Job {job.id} ({job.name}) is {job.state}, but its worker is gone.", mend)

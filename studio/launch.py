@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
+from adapters_store.states import LIVE
 from adapters_store.store import Store, StoreError
 from adapters_store.tables import Owner
 from jobs import process, runner
@@ -218,13 +219,13 @@ def _prepare(store: Store) -> None:
 
 def _show_fetch(store: Store, closed: threading.Event) -> None:
     """The progress of the starter model's fetch, in one line of the terminal."""
-    live = store.jobs(kinds=["fetch"], states=["queued", "starting", "running", "finishing"], limit=1)
+    live = store.jobs(kinds=["fetch"], states=["queued", *LIVE], limit=1)
     if live:
         follow(store, live[0].id, closed)
 
 
 def _goodbye(store: Store) -> None:
-    going = store.jobs(kinds=["train"], states=["queued", "starting", "running", "finishing"])
+    going = store.jobs(kinds=["train"], states=["queued", *LIVE])
     names = ", ".join(job.name for job in going[:3])
     if going:
         print(f"\nThe page is closed. {names} goes on; see `python -m studio jobs list`.")

@@ -16,6 +16,7 @@ from typing import Any
 
 import gradio as gr
 
+from adapters_store.states import LIVE
 from adapters_store.store import Store, StoreError
 from adapters_store.tables import Job
 from engine.data.check import DataError
@@ -26,7 +27,6 @@ from studio.machine import machine_sentence
 
 log = logging.getLogger(__name__)
 
-LIVE = ("starting", "running", "finishing")
 _FOR_PEOPLE = (StoreError, SettingsError, DataError, ActionError, AnswererError)
 
 
@@ -42,7 +42,7 @@ class Studio:
         """What has changed since revision `after`, and the few facts the top bar shows. -1 asks for the facts alone."""
         changed = self.store.changed()
         topics = [topic for topic, revision in changed.items() if revision > after] if after >= 0 else []
-        live = self.store.jobs(kinds=["train"], states=list(LIVE))
+        live = self.store.jobs(kinds=["train"], states=LIVE)
         return {
             "revision": self.store.revision(),
             "topics": topics,

@@ -15,6 +15,7 @@ from typing import Any
 
 import gradio as gr
 
+from adapters_store.states import LIVE
 from adapters_store.store import NotFound
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine.data.check import DataError, read_rows
@@ -22,7 +23,7 @@ from engine.settings import SHAPE, RunSettings, SettingsError
 from jobs import sources
 from jobs.ask import AnswererError
 from studio import actions, forms, train_facts, train_settings
-from studio.page import LIVE, Studio, problem_list, problems_of
+from studio.page import Studio, problem_list, problems_of
 from studio.shell import Shell
 from studio.train_layout import MORE, Layout
 from studio.train_settings import ORDER
