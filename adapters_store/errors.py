@@ -12,6 +12,10 @@ class NotFound(StoreError):
     """Nothing in the library has this id."""
 
 
+class NameRefused(StoreError):
+    """A name that cannot be given: empty, too long or in use."""
+
+
 class StoreBusy(StoreError):
     """Another program has held the library for longer than the waiting time. Asking again may succeed."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from adapters_store.database import Database
-from adapters_store.errors import NotFound, StoreError
+from adapters_store.errors import NameRefused, NotFound
 from adapters_store.files import DataFolder
 from adapters_store.tables import Row, Topic
 
@@ -74,12 +74,12 @@ def settled(session: Session, row: R) -> R:
 
 
 def checked_name(name: str) -> str:
-    """`name` on one line and without surrounding space. StoreError if nothing is left or it is too long."""
+    """`name` on one line and without surrounding space. NameRefused if nothing is left or it is too long."""
     clean = " ".join(visible_words(name))
     if not clean:
-        raise StoreError("A name needs at least one character.")
+        raise NameRefused("A name needs at least one character.")
     if len(clean) > NAME_LENGTH:
-        raise StoreError(f"This name has {len(clean)} characters; {NAME_LENGTH} are the most.")
+        raise NameRefused(f"This name has {len(clean)} characters; {NAME_LENGTH} are the most.")
     return clean
 
 

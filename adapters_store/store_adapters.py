@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict, Unpack
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from adapters_store.errors import StoreError
+from adapters_store.errors import NameRefused, StoreError
 from adapters_store.leases import check_lease
 from adapters_store.shelf import (
     NAME_LENGTH,
@@ -96,6 +96,12 @@ class AdapterShelf(Shelf):
             rows = session.scalars(matching.order_by(*_order(sort, descending)).limit(within(limit)))
             return list(rows), session.scalar(count) or 0
 
+    def deleted_adapters(self) -> list[Adapter]:
+        """Adapters that were deleted, the last one first; the files of old ones may be gone from the trash by now."""
+        newest_first = (Adapter.deleted_at.desc(), Adapter.id.desc())
+        with self._database.reading() as session:
+            return list(session.scalars(select(Adapter).where(Adapter.deleted_at.is_not(None)).order_by(*newest_first)))
+
     def adapter(self, id: int) -> Adapter:
         """The adapter with this id, also a deleted one (`deleted_at` says so). NotFound if there never was one."""
         with self._database.reading() as session:
@@ -122,13 +128,13 @@ class AdapterShelf(Shelf):
             return added(session, row)
 
     def rename_adapter(self, id: int, name: str) -> Adapter:
-        """Give an adapter another name. StoreError if the name is empty, too long or in use."""
+        """Give an adapter another name. NameRefused if the name is empty, too long or in use."""
         wanted = checked_name(name)
         with self._database.writing() as session:
             adapter = found(session, Adapter, id)
             holder = _named(session, wanted)
             if holder not in (None, id):
-                raise StoreError(f"There is already an adapter called {wanted}. Choose another name.")
+                raise NameRefused(f"There is already an adapter called {wanted}. Choose another name.")
             adapter.name = wanted
             mark_changed(session, "adapters", "jobs")
             return settled(session, adapter)

@@ -80,7 +80,7 @@ def _archive(path: Path, held: ExitStack) -> zipfile.ZipFile:
         _check_directory(file)
         return held.enter_context(zipfile.ZipFile(file))
     except FileNotFoundError:
-        raise PackageError(f"There is nothing at {path}.") from None
+        raise PackageError(f"There is nothing at {path}. Give the adapter's folder, or a zip of it.") from None
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
         if isinstance(error, PackageError):
             raise

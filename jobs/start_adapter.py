@@ -11,6 +11,8 @@ from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine.settings import SHAPE, RunSettings, at_odds_with, continued, parse
 
+RESTORE = "python -m studio adapters restore"
+
 
 class StartError(RuntimeError):
     """The adapter that a run was to start from cannot be used. The message says why, and what to do."""
@@ -45,15 +47,20 @@ def checked(store: Store, job: Job, settings: RunSettings) -> Adapter | None:
 def unusable(store: Store, adapter: Adapter, base: BaseModel) -> str:
     """Why no run of `base` can start from this adapter, in a sentence or two; empty where it can. Reads no file."""
     if adapter.deleted_at is not None:
-        return f"The adapter {adapter.name} was deleted. Bring it back, or start from another one."
+        return deleted(adapter)
     if adapter.base_model.fingerprint != base.fingerprint:
         return (
             f"The adapter {adapter.name} belongs to {adapter.base_model.name}, so a run of {base.name} cannot start "
-            "from it."
+            f"from it. Choose {adapter.base_model.name}, or leave --model out."
         )
     if not store.files.complete("adapters", adapter.folder):
         return f"Files of the adapter {adapter.name} are gone from disk. Start from another one."
     return ""
+
+
+def deleted(adapter: Adapter) -> str:
+    """What is said of an adapter that was deleted: the way to bring it back."""
+    return f"The adapter {adapter.name} was deleted. Bring it back first: {RESTORE} {adapter.id}"
 
 
 def values_from(start: Adapter, data: DataSet, values: Mapping[str, object]) -> dict[str, object]:

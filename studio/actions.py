@@ -37,6 +37,10 @@ class ActionError(ValueError):
         return [str(self)]
 
 
+class NotNow(ActionError):
+    """What was asked for could be done, but not as things are here: no room, or files that are gone or damaged."""
+
+
 def open_store(data_dir: Path | None) -> Store:
     """The store in `data_dir`, or in the folder this person's studio lives in by default."""
     return Store(locate(data_dir))
@@ -200,10 +204,10 @@ def zip_adapter(store: Store, adapter_id: int, target: Path | IO[bytes]) -> str:
     """
     adapter = store.adapter(adapter_id)
     if adapter.deleted_at is not None:
-        raise ActionError(f"The adapter {adapter.name} was deleted. Bring it back first.")
+        raise ActionError(start_adapter.deleted(adapter))
     problems = store.files.problems("adapters", adapter.folder)
     if problems:
-        raise ActionError(f"The adapter {adapter.name} is damaged on disk and was not exported. " + " ".join(problems))
+        raise NotNow(f"The adapter {adapter.name} is damaged on disk and was not exported. " + " ".join(problems))
     folder = store.adapter_path(adapter)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # weights do not compress
         for part in OF_AN_ADAPTER:
@@ -262,7 +266,7 @@ def queue(
 ) -> Job:
     """Put a job at the end of the queue, and see to it that a runner is there. ActionError if the queue is full."""
     if len(store.waiting()) >= MOST_WAITING:
-        raise ActionError(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
+        raise NotNow(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
     job = store.submit(
         kind,
         name,
@@ -278,16 +282,16 @@ def queue(
 
 def _check_files(store: Store, base: BaseModel, data: DataSet) -> None:
     if not store.base_path(base).is_dir():
-        raise ActionError(f"The files of the base model {base.name} are gone from {store.base_path(base)}.")
+        raise NotNow(f"The files of the base model {base.name} are gone from {store.base_path(base)}.")
     if not store.rows_path(data).is_file():
-        raise ActionError(f"The rows of the data set {data.name} are gone from disk. Upload the file again.")
+        raise NotNow(f"The rows of the data set {data.name} are gone from disk. Upload the file again.")
 
 
 def _check_room(store: Store, base: BaseModel, settings: RunSettings) -> None:
     needed = 14 * count(base.facts, settings).tensor_bytes + SPARE_BYTES  # the adapter twice, 3 checkpoints of 4 each
     free = shutil.disk_usage(store.files.root).free
     if free < needed:
-        raise ActionError(
+        raise NotNow(
             f"The disk has {free / 1e6:,.0f} MB free, and this run wants {needed / 1e6:,.0f} MB. "
             "Free some space, or choose a method or a rank that trains less."
         )

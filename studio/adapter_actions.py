@@ -4,20 +4,21 @@ Each function looks before it queues, so that most of what is wrong is said at o
 `actions.py`, knows nothing about widgets, options or HTTP, and imports neither torch nor Gradio.
 """
 
+import shlex
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, Job
-from jobs import adapter_base, adapter_package
+from jobs import adapter_base, adapter_package, start_adapter
 from jobs.adapter_package import Package, PackageError
 from studio.actions import ActionError, queue
 from studio.words import clean_name, file_name
 
-UNDER_WAY = ("queued", "starting", "running", "finishing")
 UNMERGEABLE = ("bottleneck", "prompt")
 OF_NO_USE = ("adapter", "adapters", "default", "final", "output", "lora")  # names of folders that name nothing
 
@@ -59,8 +60,13 @@ def import_adapter(
 def cannot_merge(adapter: Adapter) -> str:
     """Why the adapter cannot be merged into its base, in a sentence; empty where it can."""
     if (adapter.settings or {}).get("method") in UNMERGEABLE:
-        return f"{adapter.method} adds something beside the weights, so it cannot be merged."
+        return "An adapter of this method stands beside the weights, so it cannot be merged. Download it as it is."
     return ""
+
+
+def to_use(folder: object) -> str:
+    """How a merged model becomes a base model of the studio."""
+    return f"To use it here: python -m studio models add {shlex.quote(str(folder))}"
 
 
 def default_folder(store: Store, adapter: Adapter) -> Path:
@@ -84,7 +90,7 @@ def merge_adapter(store: Store, adapter_id: int, folder: Path | None = None) -> 
     """
     adapter = store.adapter(adapter_id)
     if adapter.deleted_at is not None:
-        raise ActionError(f"The adapter {adapter.name} was deleted. Bring it back first.")
+        raise ActionError(start_adapter.deleted(adapter))
     if why := cannot_merge(adapter):
         raise ActionError(why)
     target = (folder or default_folder(store, adapter)).expanduser().absolute()
@@ -100,7 +106,7 @@ def _check_target(store: Store, target: Path) -> None:
         raise ActionError(f"{target} lies in the studio's own data folder. Choose a folder of its own.")
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise ActionError(f"{target} is there already and not empty. Name a folder that is not there yet.")
-    if any(job.settings.get("folder") == str(target) for job in store.jobs(kinds=["export"], states=UNDER_WAY)):
+    if any(job.settings.get("folder") == str(target) for job in store.jobs(kinds=["export"], states=["queued", *LIVE])):
         raise ActionError(f"{target} is being written already.")
 
 

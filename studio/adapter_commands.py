@@ -1,4 +1,4 @@
-"""`python -m studio adapters ...`: the library of adapters: list, bring in, write out, merge, delete.
+"""`python -m studio adapters ...`: the library of adapters: list, bring in, write out, merge, rename, delete.
 
 A part of the command line, apart for its size; the edge and the exit codes are in `cli.py`. Imports neither torch nor
 Gradio.
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from adapters_store.tables import Adapter
+from jobs import start_adapter
 from jobs.progress import job_sentence
 from studio import actions, adapter_actions, asking, method_words, records
 from studio.edge import CommandFailed, UsageError
@@ -17,13 +18,13 @@ from studio.options import PLAIN, AsJson, DataDir
 from studio.terminal import plain, say, show, table
 from studio.words import file_name
 
-Which = Annotated[str, typer.Argument(help="Its number or its name.", show_default=False)]
+Which = Annotated[str, typer.Argument(metavar="NAME_OR_NUMBER", help="Its name or its number.", show_default=False)]
 adapters = typer.Typer(help="The library of trained adapters.", **PLAIN)
 
 
 @adapters.command("list")
 def list_adapters(
-    search: Annotated[str, typer.Option(help="Words in the names of adapter, base and data.")] = "",
+    search: Annotated[str, typer.Option(metavar="WORDS", help="Words in the names of adapter, base and data.")] = "",
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -42,12 +43,12 @@ def list_adapters(
 @adapters.command("export")
 def export_adapter(
     which: Which,
-    to: Annotated[Path | None, typer.Option("--to", help="A file or a folder; default: here.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="PATH", help="A file or a folder; default: here.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Write an adapter as a zip in PEFT's format."""
+    """Write an adapter as a zip. It is in PEFT's format, or in our own where PEFT lacks the method."""
     with asking.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         target = _zip_target(adapter, to)
@@ -72,26 +73,56 @@ def _zip_target(adapter: Adapter, to: Path | None) -> Path:
 
 @adapters.command("delete")
 def delete_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Delete an adapter; its files stay in the data folder's trash for a week."""
+    """Delete an adapter. Its files stay in the data folder's trash for a week, and restore brings it back."""
     with asking.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         store.delete_adapter(adapter.id)
-    show(as_json, records.adapter_record(adapter), f"Deleted {plain(adapter.name)}.")
+    told = f"Deleted {plain(adapter.name)}. To bring it back: {start_adapter.RESTORE} {adapter.id}"
+    show(as_json, records.adapter_record(adapter), told)
+
+
+@adapters.command("restore")
+def restore_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Bring a deleted adapter back. It gets a suffix if its name was taken meanwhile."""
+    with asking.opened(data_dir) as store:
+        adapter = store.restore_adapter(asking.deleted_adapter(store, which).id)
+    show(as_json, records.adapter_record(adapter), f"Adapter {adapter.id}: {plain(adapter.name)}")
+
+
+@adapters.command("rename")
+def rename_adapter(
+    which: Which,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)],
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Give an adapter another name."""
+    with asking.opened(data_dir) as store:
+        adapter = store.rename_adapter(asking.adapter(store, which).id, new)
+    show(as_json, records.adapter_record(adapter), f"Adapter {adapter.id}: {plain(adapter.name)}")
 
 
 @adapters.command("import")
 def import_adapter(
     source: Annotated[
-        Path, typer.Argument(metavar="FOLDER_OR_ZIP", help="An adapter in PEFT's format.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FOLDER_OR_ZIP",
+            help="An adapter in PEFT's format, or in our own where PEFT lacks the method.",
+            show_default=False,
+        ),
     ],
     base: Annotated[
-        str, typer.Option("--base", help="Its base model's name or number; default: the one it fits.")
+        str,
+        typer.Option(
+            "--base", metavar="NAME_OR_NUMBER", help="Its base model's name or number; default: the one it fits."
+        ),
     ] = "",
-    name: Annotated[str, typer.Option("--name", help="What to call it.", show_default=False)] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it.", show_default=False)] = "",
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Check an adapter from elsewhere against its base model, and put it into the library."""
+    """Put an adapter from elsewhere into the library. It is checked against its base model first."""
     with asking.opened(data_dir) as store:
         chosen = asking.base_model(store, base).id if base else None
         job = asking.wait(store, adapter_actions.import_adapter(store, source, chosen, name))
@@ -105,12 +136,13 @@ def import_adapter(
 def merge_adapter(
     which: Which,
     to: Annotated[
-        Path | None, typer.Option("--to", help="A new folder; default: one in the data folder's exports.")
+        Path | None,
+        typer.Option("--to", metavar="FOLDER", help="A new folder; default: one in the data folder's exports."),
     ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Write the base model with an adapter merged into it, as a model folder that stands alone."""
+    """Merge an adapter into its base model. Writes a base model folder that stands alone."""
     with asking.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         job = asking.wait(store, adapter_actions.merge_adapter(store, adapter.id, to))
@@ -121,3 +153,4 @@ def merge_adapter(
         say(f"The adapter was trained on a base in few bits: that base was put back to {dtype} and merged so.")
     record = {"folder": folder, "dtype": dtype, "adapter": records.adapter_record(adapter)}
     show(as_json, record, f"{folder} ({dtype})")
+    say(adapter_actions.to_use(folder))

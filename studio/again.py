@@ -11,7 +11,7 @@ from typing import Literal
 from adapters_store.store import LIVE, Store, StoreError
 from adapters_store.tables import Job
 from engine.settings import continued, parse
-from jobs import runner
+from jobs import runner, start_adapter
 from studio import actions, adapter_actions
 
 ENDED_WITH_ADAPTER = ("completed", "stopped")
@@ -50,7 +50,7 @@ def more_epochs(store: Store, job: Job, epochs: object, key: str | None = None) 
         SettingsError: no such number of epochs.
     """
     if not can_go_on(job):
-        raise actions.ActionError(_why_not(job))
+        raise actions.ActionError(_why_not(store, job))
     assert job.adapter_id is not None
     values = {**continued(parse(job.settings)).model_dump(mode="json"), "epochs": epochs}
     return _queued(store, job, values, store.adapter(job.adapter_id).name, job.adapter_id, key)
@@ -123,9 +123,10 @@ def _queued(store: Store, job: Job, values: dict[str, object], name: str, start:
     )
 
 
-def _why_not(job: Job) -> str:
+def _why_not(store: Store, job: Job) -> str:
     if job.kind != "train":
         return f"{job.name} did not train, so it cannot be given more epochs."
     if job.state in ENDED_WITH_ADAPTER:
-        return f"The adapter of {job.name} was deleted. Bring it back, or train again."
+        gone = next((adapter for adapter in store.deleted_adapters() if adapter.job_id == job.id), None)
+        return start_adapter.deleted(gone) if gone else f"The adapter of {job.name} is gone. Train it again."
     return f"{job.name} is {job.state}. Only a run that is completed, or stopped and kept, can be given more epochs."

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from jobs.ask import Answerer
@@ -145,6 +146,22 @@ def adapter(store: Store, text: str) -> Adapter:
     return same[0]
 
 
+def deleted_adapter(store: Store, text: str) -> Adapter:
+    """The deleted adapter with this name or number; of several with this name the one deleted last.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = store.deleted_adapters()
+    found = [a for a in known if a.name == text] or [a for a in known if str(a.id) == text]
+    if found:
+        return found[0]
+    if any(text in (a.name, str(a.id)) for a in store.adapters(limit=1000)[0]):
+        raise UsageError(f"The adapter {text} is in the library already.")
+    names = ", ".join(f"{a.name} ({a.id})" for a in known[:20]) or "none"
+    raise UsageError(f"There is no deleted adapter {text}. Deleted: {names}.")
+
+
 def contestants(store: Store, texts: Sequence[str]) -> list[Adapter]:
     """The adapters to compare, in order. UsageError unless there are one to four of one base model."""
     if not 1 <= len(texts) <= MOST_ADAPTERS:
@@ -159,7 +176,7 @@ def contestants(store: Store, texts: Sequence[str]) -> list[Adapter]:
 def answers(
     store: Store, chosen: Sequence[Adapter], prompt: str, system: str, sampling: Sampling
 ) -> list[dict[str, Any]]:
-    """What the base and each adapter answer, as rows of one batch: name, id, sha256, text, tokens, tokens_per_second.
+    """What the base and each adapter answer, in order: name, id, sha256, text, tokens, tokens_per_second.
 
     Raises:
         AnswererError: no answer.
@@ -185,7 +202,7 @@ def answers_of(
         precision=precision(chosen),
         adapters=[str(store.adapter_path(a)) for a in chosen],
         messages=[*first, {"role": "user", "content": prompt}],
-        threads=1 if store.jobs(kinds=["train"], states=["starting", "running", "finishing"], limit=1) else None,
+        threads=1 if store.jobs(kinds=["train"], states=LIVE, limit=1) else None,
         **sampling._asdict(),
     )
     last = list(parts)[-1]

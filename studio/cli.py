@@ -21,8 +21,7 @@ from studio.model_commands import models
 from studio.options import PLAIN, AsJson, DataDir, SettingsCommand, with_settings
 from studio.terminal import plain, print_json, say, show, side_by_side, table
 
-Which = Annotated[str, typer.Argument(help="Its number or its name.", show_default=False)]
-JobNumber = Annotated[int, typer.Argument(help="The number of the job.", min=1, show_default=False)]
+JobNumber = Annotated[int, typer.Argument(metavar="NUMBER", help="The number of the job.", min=1, show_default=False)]
 
 
 class OnOff(StrEnum):
@@ -45,9 +44,12 @@ app.add_typer(models, name="models")
 @app.command(cls=SettingsCommand)
 @with_settings
 def train(
-    data: Annotated[str, typer.Option("--data", help="A sample's name, a data set's name, or a file.")] = "",
+    data: Annotated[
+        str, typer.Option("--data", metavar="DATA", help="A sample's name, a data set's name, or a file.")
+    ] = "",
     model: Annotated[
-        str, typer.Option("--model", help="A base model's name or number.", show_default=asking.STARTER)
+        str,
+        typer.Option("--model", metavar="MODEL", help="A base model's name or number.", show_default=asking.STARTER),
     ] = "",
     parent: Annotated[
         str,
@@ -59,13 +61,15 @@ def train(
             show_default=False,
         ),
     ] = "",
-    name: Annotated[str, typer.Option("--name", help="What to call the adapter.", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What to call the adapter.", show_default=False)
+    ] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     **values: object,
 ) -> None:
-    """Fine-tune a base model on a data set, and wait for the adapter."""
+    """Fine-tune a base model and wait for the adapter."""
     with asking.opened(data_dir) as store:
         chosen = asking.beginning(store, data, model, parent)
         job = actions.start_run(
@@ -102,7 +106,7 @@ def _show_trained(store: Store, job: Job, as_json: bool) -> None:
 
 @jobs.command("list")
 def list_jobs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="WHOLE", min=1, max=1000, help="How many, the newest first.")] = 50,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -115,7 +119,7 @@ def list_jobs(
 
 @jobs.command("show")
 def show_job(number: JobNumber, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Show a job: its settings, where it stands, and with --json its loss curve."""
+    """Show a job. Its settings, where it stands, and with --json its loss curve."""
     with asking.opened(data_dir) as store:
         job = store.job(number)
         metrics = [records.metric_record(metric) for metric in store.metrics(number)] if as_json else []
@@ -146,7 +150,7 @@ def run_again(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Give a finished run more epochs; without --epochs, train the same once more from its beginning."""
+    """Give a finished run more epochs. Without --epochs, train the same once more from its beginning."""
     with asking.opened(data_dir) as store:
         job = store.job(number)
         more = again.more_epochs(store, job, epochs) if epochs else again.from_the_beginning(store, job)
@@ -162,18 +166,20 @@ def continue_run(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Go on with an interrupted run, from its last checkpoint."""
+    """Go on with an interrupted run. It begins at its last checkpoint."""
     with asking.opened(data_dir) as store:
         _see_through(store, again.after_interruption(store, store.job(number)), detach, as_json)
 
 
 @jobs.command("auto-resume")
 def auto_resume(
-    switch: Annotated[OnOff | None, typer.Argument(help="Left out: say which it is.", show_default=False)] = None,
+    switch: Annotated[
+        OnOff | None, typer.Argument(metavar="on|off", help="Left out: say which it is.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Let interrupted runs go on by themselves, or wait for a person."""
+    """Let interrupted runs go on by themselves or not. If not, they wait for a person."""
     with asking.opened(data_dir) as store:
         if switch:
             store.remember(runner.AUTO_RESUME, switch is OnOff.ON)
@@ -187,17 +193,25 @@ def auto_resume(
 
 @app.command()
 def compare(
-    prompt: Annotated[str, typer.Argument(help="What all of them answer.", show_default=False)],
-    adapter: Annotated[list[str], typer.Option("--adapter", help="A number or name; repeatable, up to four.")],
-    system: Annotated[str, typer.Option(help="A system message before the prompt.")] = "",
-    temperature: Annotated[float, typer.Option(min=0, max=5, help="0 is greedy.")] = 0.7,
-    top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
-    max_tokens: Annotated[int, typer.Option(min=1, max=4096)] = 200,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What all of them answer.", show_default=False)],
+    adapter: Annotated[
+        list[str], typer.Option("--adapter", metavar="NAME_OR_NUMBER", help="Can be given up to four times.")
+    ],
+    system: Annotated[str, typer.Option(metavar="TEXT", help="A system message before the prompt.")] = "",
+    temperature: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, max=5, help="How freely words are drawn; 0 is greedy.")
+    ] = 0.7,
+    top_p: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0.01, max=1, help="Share of the likeliest words to draw from.")
+    ] = 0.95,
+    max_tokens: Annotated[int, typer.Option(metavar="WHOLE", min=1, max=4096, help="The longest answer.")] = 200,
+    seed: Annotated[
+        int, typer.Option(metavar="WHOLE", min=0, max=2**31 - 1, help="The same seed draws the same answer.")
+    ] = 0,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Have the base and up to four of its adapters answer the same prompt, side by side."""
+    """Have the base and adapters answer one prompt. Up to four adapters of it, side by side."""
     with asking.opened(data_dir) as store:
         chosen = asking.contestants(store, adapter)
         sampling = asking.Sampling(temperature, top_p, max_tokens, seed)
@@ -216,7 +230,7 @@ def check_health(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Check the data folder and the installation: faults exit 1 and say how to mend, warnings exit 0."""
+    """Check the data folder and the installation. Faults exit 1 and say how to mend, warnings exit 0."""
     report = doctor.examine(data_dir, deep=deep)
     show(as_json, report.record(), report.text())
     if report.faults:

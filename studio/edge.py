@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters_store.errors import NotFound, StoreError
+from adapters_store.errors import NameRefused, NotFound, StoreError
 from engine.data.check import DataError
 from engine.settings import SettingsError
 from jobs.ask import AnswererError
-from studio.actions import ActionError
+from studio.actions import ActionError, NotNow
 from studio.terminal import say
 
 log = logging.getLogger(__name__)
@@ -28,20 +28,17 @@ class CommandFailed(Exception):
     """The work was done as asked and did not succeed. The message says why."""
 
 
-_ASKED_WRONG = (SettingsError, DataError, NotFound, UsageError)
-_WENT_WRONG = (StoreError, ActionError, AnswererError, CommandFailed)
+_ASKED_WRONG = (SettingsError, DataError, NotFound, NameRefused, ActionError, UsageError)
+_FOR_PEOPLE = (*_ASKED_WRONG, StoreError, AnswererError, CommandFailed)
 
 
 def at_the_edge(command: Callable[[], None]) -> int:
     """Do `command`; return the exit code, after saying on stderr what went wrong."""
     try:
         command()
-    except _ASKED_WRONG as error:
+    except _FOR_PEOPLE as error:
         _tell(error)
-        return BAD_VALUES
-    except _WENT_WRONG as error:
-        _tell(error)
-        return FAILED
+        return BAD_VALUES if isinstance(error, _ASKED_WRONG) and not isinstance(error, NotNow) else FAILED
     except KeyboardInterrupt:
         return LET_GO
     except Exception as error:

@@ -34,8 +34,9 @@ class ImportPanel:
         self.job = hidden("import-job")
         with gr.Accordion("Import an adapter", open=False, elem_classes="card", elem_id="import"):
             html(
-                '<p class="help">An adapter in PEFT\'s format: a zip, or a folder of this machine with '
-                "adapter_config.json and adapter_model.safetensors. Nothing in it is run.</p>"
+                '<p class="help">An adapter in PEFT\'s format, or in our own where PEFT lacks the method: a zip, or '
+                "a folder of this machine with adapter_config.json (studio_adapter.json in our own format) and "
+                "adapter_model.safetensors. Nothing in it is run.</p>"
             )
             self.zip = gr.File(
                 label="Adapter zip", height=44, elem_classes="drop zip", type="filepath", elem_id="import-zip"

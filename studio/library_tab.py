@@ -208,7 +208,8 @@ class Library:
 
 def _export_line(job: Job) -> str:
     progress, folder = job.progress, job.settings.get("folder")
-    return job_line(job, f"The merged model is in {folder}, in {progress.get('dtype')}.")
+    done = f"The merged model is in {folder}, in {progress.get('dtype')}. {adapter_actions.to_use(folder)}"
+    return job_line(job, done)
 
 
 def _piece(name: str, events: str) -> gr.HTML:

@@ -11,6 +11,7 @@ import typer
 
 from jobs import sources
 from studio import actions, asking, inspecting, records
+from studio.edge import UsageError
 from studio.options import PLAIN, AsJson, DataDir, SettingsCommand, with_settings
 from studio.terminal import plain, say, show, table
 
@@ -38,13 +39,14 @@ def add_model(
         ),
     ],
     revision: Annotated[
-        str, typer.Option("--revision", help="A branch, tag or commit on the hub.", show_default=False)
+        str,
+        typer.Option("--revision", metavar="REVISION", help="A branch, tag or commit on the hub.", show_default=False),
     ] = "",
-    name: Annotated[str, typer.Option("--name", help="What to call it.", show_default=False)] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it.", show_default=False)] = "",
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Add a base model: a folder stays where it is, a GGUF file is converted, a model on a hub is fetched."""
+    """Add a base model. A folder stays where it is, a GGUF file is converted, a model on a hub is fetched."""
     with asking.opened(data_dir) as store:
         if source == asking.STARTER and not revision:
             base = asking.base_model(store, source)
@@ -59,12 +61,19 @@ def add_model(
 @models.command("find")
 def find_models(
     folder: Annotated[
-        Path | None, typer.Argument(help="Where to look; default: where tools keep models.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Where to look; default: where tools keep models.", show_default=False),
     ] = None,
     as_json: AsJson = False,
+    data_dir: DataDir = None,
 ) -> None:
-    """List the models that lie on this disk already: in the hub's cache, or below a folder. Adds none."""
+    """List the models that lie on this disk. In the hub's cache, or below a folder. Adds none."""
+    del data_dir  # each command takes it; this one needs nothing of it
     place = folder.expanduser().absolute() if folder else None
+    if place and not place.is_dir():
+        raise UsageError(
+            f"There is no folder {place}. Name one that is there, or none to look where tools keep models."
+        )
     found = [records.found_record(model) for model in sources.find(place)]
     rows = [(m["name"], f"{m['size_bytes'] / 1e6:,.0f} MB", m["why_not"] or "usable", m["path"]) for m in found]
     nothing = f"No models in {place}." if place else "None found. Name a folder: python -m studio models find FOLDER"
@@ -74,12 +83,19 @@ def find_models(
 @models.command("inspect", cls=SettingsCommand)
 @with_settings
 def inspect_model(
-    model: Annotated[str, typer.Argument(help="A base model's name or number, a model folder, or an id on a hub.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A base model's name or number, a model folder, or an id on a hub.",
+            show_default=False,
+        ),
+    ],
     as_json: AsJson = False,
     data_dir: DataDir = None,
     **values: object,
 ) -> None:
-    """Count what a run would train, from the model's config alone: no weights are read or fetched."""
+    """Count what a run would train. From the model's config alone: no weights are read or fetched."""
     with asking.opened(data_dir) as store:
         name, facts = inspecting.find(store, model)
     settings = inspecting.settings_for(name, facts, values)

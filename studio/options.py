@@ -15,10 +15,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from engine.settings import METHOD_LINES, RunSettings, applies, bounds
+from engine.settings import METHOD_LINES, SMALL_SET, RunSettings, applies, bounds, defaults_for
 
 Command = Callable[..., None]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folder.", show_default=False)]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="FOLDER", help="The data folder.", show_default=False)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
@@ -86,9 +88,20 @@ def _help(name: str) -> str:
     facts = []
     if low is not None and high is not None:
         facts.append(f"{low:,.10g} to {high:,.10g}{f' {unit}' if unit else ''}")
-    if name != "learning_rate" and field.default is not None:  # that one is the method's
-        facts.append(f"default: {field.default}")
+    if default := _default(name):
+        facts.append(f"default: {default}")
     return f"{field.description} [{'; '.join(facts)}]" if facts else str(field.description)
+
+
+def _default(name: str) -> str:
+    default = RunSettings.model_fields[name].default
+    if default is None or name == "learning_rate":  # that one is the method's
+        return ""
+    if name == "batch_size":
+        return f"{default}, or {defaults_for(SMALL_SET - 1).batch_size} below {SMALL_SET} rows"
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _metavar(name: str) -> str:

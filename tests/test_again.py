@@ -97,13 +97,17 @@ def test_an_adapter_of_another_base_or_a_deleted_one_is_no_start(
     other = store.add_base_model(
         name="other", source="folder", path=str(store.files.root), folder=None, fingerprint="sha256:o", facts=FACTS
     )
-    with pytest.raises(ActionError, match="pirate belongs to tiny, so a run of other cannot start from it"):
+    with pytest.raises(
+        ActionError, match=r"so a run of other cannot start from it\. Choose tiny, or leave --model out\."
+    ):
         start(store, (other, furnished[1]), parent)
     (store.adapter_path(parent) / "adapter_model.safetensors").unlink()
     with pytest.raises(ActionError, match="gone from disk"):
         start(store, furnished, parent)
     store.delete_adapter(parent.id)
-    with pytest.raises(ActionError, match=r"pirate was deleted\. Bring it back"):
+    with pytest.raises(
+        ActionError, match=r"pirate was deleted\. Bring it back first: python -m studio adapters restore \d+$"
+    ):
         start(store, furnished, parent)
 
 
@@ -134,7 +138,9 @@ def test_what_cannot_go_on_says_why(store: Store, furnished: tuple[BaseModel, Da
     with pytest.raises(SettingsError, match="Epochs is 0"):
         again.more_epochs(store, job, 0)
     store.delete_adapter(job.adapter_id or 0)
-    with pytest.raises(ActionError, match="The adapter of pirate was deleted"):
+    with pytest.raises(
+        ActionError, match=r"pirate was deleted\. Bring it back first: python -m studio adapters restore \d+$"
+    ):
         again.more_epochs(store, store.job(job.id), 1)
     assert not again.can_go_on(store.job(job.id))
 

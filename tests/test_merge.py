@@ -116,7 +116,9 @@ def test_merged_weights_are_held_in_fp32_one_at_a_time(
 def test_what_is_no_change_of_weights_is_refused_in_words(base: models.LoadedBase, kind: str, tmp_path: Path) -> None:
     adapter = _written(base, ALL[kind], tmp_path)
     assert "cannot be merged" in cannot_merge(adapter.method)
-    with pytest.raises(AdapterError, match="adds something beside the weights"):
+    with pytest.raises(
+        AdapterError, match=r"stands beside the weights, so it cannot be merged\. Download it as it is\."
+    ):
         save_merged(base, adapter, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 

@@ -60,7 +60,7 @@ def test_a_gguf_file_is_added_and_a_missing_one_is_said_to_be_missing(
     added = answer(far, data_dir, "add", str(file))
     assert (added["name"], added["source"], added["remarks"]) == ("tiny", "gguf", [])
     refused = run(far, data_dir, "add", str(tmp_path / "nothing.gguf"))
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert f"There is no {tmp_path / 'nothing.gguf'} on this machine." in refused.stderr
 
 
