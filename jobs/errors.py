@@ -7,9 +7,20 @@ is told.
 from __future__ import annotations
 
 import errno
+import os
+import re
 import traceback
 
 OURS = ("engine", "jobs", "adapters_store")  # what these packages raise on purpose is a sentence already
+
+_WINDOWS = os.name == "nt"  # its own numbers, where no Python has turned them into the common ones
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), *((112,) if _WINDOWS else ())}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, *((5,) if _WINDOWS else ())}
+FULL_DISK = (
+    "The disk is full. Delete files that are not needed any more, such as merged models, and try again. "
+    "Deleted adapters leave the disk after a week."
+)
+_OS_ERROR = re.compile(r"os error (\d+)")
 
 
 def own_sentence(error: BaseException) -> str | None:
@@ -18,8 +29,12 @@ def own_sentence(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, ValueError) and type(error) is ValueError and _raised_by_us(error):
         return str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The disk is full. Free some space and try again."
+    number = _os_error(error)
+    if number in FULL:
+        return FULL_DISK
+    if number in FORBIDDEN:
+        where = getattr(error, "filename", None) or "one of its files"
+        return f"LoRA Studio may not read or write {where}. Give your user the right to, and try again."
     return None
 
 
@@ -38,6 +53,14 @@ def first_line(error: BaseException) -> str:
     """Kind and first line of an error that nobody foresaw."""
     line = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {line[:300]}" if line else type(error).__name__
+
+
+def _os_error(error: BaseException) -> int | None:
+    """The number by which the system named the trouble; safetensors has it in its text only."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = _OS_ERROR.search(str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else None
 
 
 def _raised_by_us(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from adapters_store.tables import Adapter, Job
 from engine import adapter_files, models, quantised
 from engine.merge import cannot_merge, save_merged
 from jobs.ending import Ended, Ending
+from jobs.inputs import check_base
 from jobs.queue import Lease
 
 SPARE_BYTES = 200_000_000
@@ -33,7 +34,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
 
     Raises:
         Ended: cancelled, or the worker was told to end; nothing half-written stays.
-        ExportError, AdapterError, ModelError, StoreError: with a sentence for people.
+        ExportError, InputError, AdapterError, ModelError, StoreError: with a sentence for people.
     """
     adapter = store.adapter(lease.job.settings["adapter_id"])
     target = Path(lease.job.settings["folder"])
@@ -43,7 +44,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     partial = _partial(target, lease.job)
     try:
         with ending.may_interrupt():
-            partial.mkdir(parents=True, mode=0o755)
+            _make(partial)
             dtype = _write(store, lease, adapter, partial)
         lease.move("finishing")
         if lease.stop == "cancel":
@@ -63,12 +64,23 @@ def check_target(target: Path) -> None:
         raise ExportError(f"{target} is there already and not empty. Name a folder that is not there yet.")
 
 
+def _make(partial: Path) -> None:
+    try:
+        partial.mkdir(parents=True, mode=0o755)
+    except OSError as error:
+        raise ExportError(
+            f"No folder can be made in {partial.parent} ({error.strerror}). Choose another place."
+        ) from error
+
+
 def _write(store: Store, lease: Lease, adapter: Adapter, folder: Path) -> str:
     """Fill `folder`; the dtype of its weights in words."""
     read = adapter_files.read(store.adapter_path(adapter))
     if why := cannot_merge(read.method):
         raise ExportError(why)
+    lease.say("Checking the base model")
     path, precision = store.base_path(adapter.base_model), str(adapter.settings.get("base_precision") or "full")
+    check_base(adapter.base_model, path)
     models.check_folder(path)
     stored = quantised.stored_dtype(path)
     dtype = stored if precision == "full" else torch.bfloat16

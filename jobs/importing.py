@@ -1,9 +1,9 @@
 """The job of kind import: check an adapter from outside against its base model, and put it into the library.
 
 Settings: {"path", "name", "upload"}: a folder or zip of this machine; with "upload" it is the page's own copy, which is
-removed at the end, unless it is interrupted: for a day the job can be started again. Names and shapes are checked before
-a byte of the weights is copied, the numbers after. What is published is written anew; nothing of the package but the
-numbers is kept. How a worker claims its job, and what becomes of errors, is in `worker.py`.
+removed at the end, unless that is an interruption: for a day the job can be started again. Names and shapes are checked
+before a byte of the weights is copied, the numbers after. What is published is written anew; nothing of the package but
+the numbers is kept. How a worker claims its job, and what becomes of errors, is in `worker.py`.
 """
 
 from __future__ import annotations

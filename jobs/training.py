@@ -26,11 +26,8 @@ from jobs import start_adapter
 from jobs.checkpoints import Checkpoints
 from jobs.course import Course, Kept, metric
 from jobs.ending import Ended, Ending
+from jobs.inputs import InputError, check_base
 from jobs.queue import Lease, patiently
-
-
-class InputError(RuntimeError):
-    """What the run was set up with is gone or changed. The message says what, and what to do."""
 
 
 @dataclass
@@ -123,19 +120,9 @@ def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, DataSet, RunSettings
     assert job.base_model is not None
     assert job.data_set is not None
     lease.say("Checking base model and data")
-    _check_base(job.base_model, store.base_path(job.base_model))
+    check_base(job.base_model, store.base_path(job.base_model))
     _check_rows(job.data_set, store.rows_path(job.data_set))
     return job.base_model, job.data_set, parse(job.settings)
-
-
-def _check_base(base: BaseModel, path: Path) -> None:
-    if not path.is_dir():
-        raise InputError(f"The base model {base.name} is no longer in {path}. Put it back or add it again.")
-    if models.fingerprint(path) != base.fingerprint:
-        raise InputError(
-            f"The files of the base model {base.name} in {path} have changed since it was added. "
-            "Add the folder again and start a new run."
-        )
 
 
 def _check_rows(data: DataSet, path: Path) -> None:

@@ -30,11 +30,11 @@ from engine.methods.stored import load_stored
 from engine.peft_files import HARMLESS, UNDERSTOOD
 from engine.settings import parse
 from jobs import adapter_package, process, runner
-from jobs.ending import Ending
+from jobs.ending import Ended, Ending
 from jobs.worker import do
 from studio import adapter_actions
 from studio.actions import ActionError
-from tests.workshop import add_base, one_thread, shared_tiny_model
+from tests.workshop import add_base, one_thread, shared_tiny_model, wait_for
 
 CPU = models.Device("cpu", "CPU", torch.float32, "a test")
 IDS = torch.randint(3, 300, (2, 19), generator=torch.Generator().manual_seed(5))
@@ -260,6 +260,61 @@ def test_a_worker_process_imports_a_zip_and_the_library_lists_it(store: Store, t
     assert not any((store.files.root / "temp").iterdir())
 
 
+@pytest.mark.parametrize("asked_for", ["", "cancel"])
+def test_an_interrupted_import_keeps_its_upload_and_can_be_started_again_a_cancelled_one_does_not(
+    store: Store, sound: Path, tmp_path: Path, asked: None, monkeypatch: pytest.MonkeyPatch, asked_for: str
+) -> None:
+    add_base(store)
+    job = adapter_actions.import_adapter(store, zipped(sound, tmp_path / "pirate.zip"), upload=True)
+    upload = Path(job.settings["path"])
+
+    def ended(*args: object) -> None:
+        if asked_for:
+            store.request_stop(job.id, "cancel")
+            wait_for(lambda: called_off)
+        raise Ended
+
+    called_off: list[bool] = []
+    ending = Ending()
+    monkeypatch.setattr(ending, "call_off", lambda: called_off.append(True))
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter_package, "copy", ended)
+        assert do(store, job.id, ending) == 0
+    assert store.job(job.id).state == ("cancelled" if asked_for else "interrupted")
+    assert upload.exists() is not bool(asked_for)
+    if not asked_for:
+        store.move(job.id, "queued", who="person")
+        assert do_job(store, job.id).state == "completed"
+        assert not upload.parent.exists()
+
+
+def test_an_interrupted_import_whose_upload_was_swept_says_so(
+    store: Store, sound: Path, tmp_path: Path, asked: None
+) -> None:
+    add_base(store)
+    job = adapter_actions.import_adapter(store, zipped(sound, tmp_path / "pirate.zip"), upload=True)
+    shutil.rmtree(Path(job.settings["path"]).parent)
+    failed = do_job(store, job.id)
+    assert (failed.state, "kept for a day" in failed.why) == ("failed", True)
+
+
+def test_import_and_export_refuse_a_base_whose_files_have_changed(
+    store: Store, sound: Path, tmp_path: Path, asked: None
+) -> None:
+    copy = shutil.copytree(shared_tiny_model(), tmp_path / "copy")
+    base = add_base(store, copy)
+    adapter = store.adapter(do_job(store, adapter_actions.import_adapter(store, sound).id).adapter_id or 0)
+    (copy / "tokenizer_config.json").write_text("{}")
+    jobs_ = [
+        adapter_actions.import_adapter(store, sound, base.id),
+        adapter_actions.merge_adapter(store, adapter.id, tmp_path / "merged"),
+    ]
+    for job in jobs_:
+        failed = do_job(store, job.id)
+        assert failed.state == "failed"
+        assert f"The files of the base model tiny in {copy} have changed" in failed.why
+
+
 # --- refused ----------------------------------------------------------------------------------------------------------
 
 
@@ -417,6 +472,19 @@ def test_a_merged_model_is_a_base_model_that_answers_as_the_adapter_did(
     with pytest.raises(ActionError, match="the studio's own data folder"):
         adapter_actions.merge_adapter(store, adapter.id, store.files.root / "models" / "x")
     assert adapter_actions.default_folder(store, adapter).parent == store.files.root / "exports"
+
+
+def test_an_export_to_where_nothing_can_be_made_is_refused_in_words(
+    store: Store, asked: None, sound: Path, tmp_path: Path
+) -> None:
+    add_base(store)
+    adapter = store.adapter(do_job(store, adapter_actions.import_adapter(store, sound).id).adapter_id or 0)
+    (tmp_path / "file").write_text("in the way")
+    for place in (tmp_path / "file" / "merged", Path("/proc/nobody/merged")):
+        failed = do_job(store, adapter_actions.merge_adapter(store, adapter.id, place).id)
+        assert failed.state == "failed"
+        assert failed.why.startswith(f"No folder can be made in {place.parent} (")
+        assert "Choose another place" in failed.why
 
 
 def test_an_export_that_fails_or_was_killed_leaves_nothing(

@@ -243,7 +243,8 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(
     assert done.state == "completed"
     assert done.progress["checkpoint_problem"] == (
         "An interruption would cost all steps since step 0: no checkpoint could be written. "
-        "The disk is full. Free some space and try again."
+        "The disk is full. Delete files that are not needed any more, such as merged models, and try again. "
+        "Deleted adapters leave the disk after a week."
     )
     assert list((store.files.root / "temp").iterdir()) == []
 
