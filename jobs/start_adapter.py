@@ -13,6 +13,9 @@ from engine.settings import SHAPE, RunSettings, at_odds_with, continued, parse
 
 RESTORE = "python -m studio adapters restore"
 
+# How the rows of a data set are parted into those that are learned from and those that it is measured on.
+SPLIT = ("seed", "validation_share")
+
 
 class StartError(RuntimeError):
     """The adapter that a run was to start from cannot be used. The message says why, and what to do."""
@@ -69,9 +72,13 @@ def values_from(start: Adapter, data: DataSet, values: Mapping[str, object]) -> 
     On the same data, rows that were kept aside stay aside, or the run would be measured on rows it has learned.
     """
     shape = shape_of(start)
-    same = ("seed", "validation_share") if start.data_set_id == data.id else ()
-    split = {name: getattr(shape, name) for name in same}
+    split = {name: getattr(shape, name) for name in split_kept(start, data.id)}
     return {**split, **values, **{name: getattr(shape, name) for name in SHAPE}}
+
+
+def split_kept(start: Adapter, data_id: object) -> tuple[str, ...]:
+    """The names of SPLIT if the data set is the one that `start` was trained on, else none."""
+    return SPLIT if start.data_set_id is not None and start.data_set_id == data_id else ()
 
 
 def _damage(store: Store, adapter: Adapter) -> str:

@@ -22,6 +22,7 @@ from engine.data.check import DataError, read_rows
 from engine.settings import SHAPE, RunSettings, SettingsError
 from jobs import sources
 from jobs.ask import AnswererError
+from jobs.start_adapter import split_kept
 from studio import actions, forms, train_facts, train_settings
 from studio.page import Studio, problem_list, problems_of
 from studio.shell import Shell
@@ -193,18 +194,20 @@ class TrainEvents:
     def start(self, base_id: object, data_id: object, *rest: object, start: Adapter | None = None) -> Updates:
         """Queue the run. The ticket makes a double click ask for the same run twice.
 
-        The shape of a run that starts from an adapter is the adapter's, so its fields are not asked.
+        The shape of a run that starts from an adapter is the adapter's, as are the rows kept aside of the same data,
+        so their fields are not asked.
         """
         *values, ticket = rest
         base, data = self._base(base_id), self._data(data_id)
         if base is None or data is None:
             return {self.ui.problems: problem_list(self._missing(base, data))}
         given = forms.settings_of(ORDER, values)
+        kept = (*SHAPE, *split_kept(start, data.id)) if start else ()
         job = actions.start_run(
             self.store,
             base_model_id=base.id,
             data_set_id=data.id,
-            values={name: value for name, value in given.items() if start is None or name not in SHAPE},
+            values={name: value for name, value in given.items() if name not in kept},
             start_adapter_id=start.id if start else None,
             key=ticket if isinstance(ticket, str) and len(ticket) == 32 and ticket.isalnum() else None,
         )

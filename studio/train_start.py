@@ -1,13 +1,14 @@
 """The choice "Start from" of the Train tab: the base model, or one of its adapters, whose shape the run then keeps.
 
 Stands before the tab's other handlers: it puts the adapter's shape into what they are given, and locks those fields.
+Which fields are locked is kept beside the defaults, in the page, so that they go back to these when they are let go.
 Each handler is a public endpoint and trusts no argument.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,7 @@ import gradio as gr
 from adapters_store.errors import NotFound
 from adapters_store.tables import Adapter
 from engine.settings import SHAPE, RunSettings, SettingsError
-from jobs.start_adapter import shape_of
+from jobs.start_adapter import SPLIT, shape_of, split_kept
 from studio import again, method_words
 from studio.page import Studio, problem_list
 from studio.train_events import TrainEvents
@@ -23,6 +24,7 @@ from studio.train_layout import Layout
 from studio.train_settings import ORDER
 
 FROM_BASE = ("The base model", 0)
+_LOCKED = "locked"  # beside the settings in the page's defaults; no setting is called so
 OFFERED = 200  # adapters of a base, the newest first
 _NO_START = "No run can start from this adapter: it is gone, or made with settings that a run cannot have."
 Updates = dict[Any, Any]
@@ -40,12 +42,20 @@ class TrainStart:
         if start is not None and start.base_model_id != base_id:
             start = None
         looked_at, defaults, *values = rest
-        given = dict(zip(ORDER, values, strict=True)) | (_in_fields(shape_of(start)) if start else {})
+        held = _held(defaults)
+        shape = _in_fields(shape_of(start), SHAPE) if start else _in_fields(RunSettings(), [*held.intersection(SHAPE)])
+        given = dict(zip(ORDER, values, strict=True)) | shape
         updates = self.events.show(base_id, data_id, looked_at, defaults, *(given[name] for name in ORDER))
-        base_shown = updates[self.ui.base]["value"]
+        base_shown, data_shown = (updates[field]["value"] for field in (self.ui.base, self.ui.data))
         if start is not None and start.base_model_id != base_shown:  # a base that was just added goes first
             return self.show(None, base_shown, data_id, *rest)
-        return {**self._locked(updates, start), **self._offer(base_shown, start)}
+        names = (*SHAPE, *split_kept(start, data_shown)) if start else ()
+        kept = _in_fields(shape_of(start), names) if start else {}
+        return {
+            **self._locked(updates, kept, held),
+            **self._offer(base_shown, start),
+            self.ui.start_help: _help(start, names),
+        }
 
     def begin(self, wish: object, data_id: object, *rest: object) -> Updates:
         """Choose an adapter that was asked for elsewhere on the page, with its base, and its data if that is there."""
@@ -55,9 +65,12 @@ class TrainStart:
             return {self.ui.problems: problem_list([_NO_START] if number else [])}
         return self.show(start.id, start.base_model_id, start.data_set_id or data_id, *rest)
 
-    def offer(self, start_id: object, base_id: object) -> Updates:
-        """The adapters of this base, after some came or went; what is chosen stays chosen."""
-        return self._offer(base_id, self._start(start_id))
+    def offer(self, start_id: object, base_id: object, *rest: object) -> Updates:
+        """The adapters of this base, after some came or went; what is chosen stays chosen while it is there."""
+        start = self._start(start_id)
+        if start is None and _number(start_id):
+            return self.show(None, base_id, *rest)
+        return self._offer(base_id, start)
 
     def start(self, start_id: object, base_id: object, data_id: object, *rest: object) -> Updates:
         """Queue the run. An adapter that is gone is told, not passed over."""
@@ -66,17 +79,18 @@ class TrainStart:
 
     # --- pieces ---------------------------------------------------------------------------------------------------
 
-    def _locked(self, updates: Updates, start: Adapter | None) -> Updates:
-        """`updates` in which the fields of the shape hold the adapter's values and cannot be changed."""
-        kept = _in_fields(shape_of(start)) if start else {}
-        for name in SHAPE:
-            field, own = self.ui.settings[name], {"value": kept[name]} if start else {}
-            updates[field] = {**updates.get(field, gr.update()), **own, "interactive": start is None}
+    def _locked(self, updates: Updates, kept: dict[str, Any], held: Collection[str]) -> Updates:
+        """`updates` in which fields hold what is `kept` and cannot be changed; what was `held` goes to its default."""
+        defaults = updates[self.ui.defaults]
+        own = {name: _in_field(name, defaults[name]) for name in held} | kept
+        for name in (*SHAPE, *SPLIT):
+            field, value = self.ui.settings[name], {"value": own[name]} if name in own else {}
+            updates[field] = {**updates.get(field, gr.update()), **value, "interactive": name not in kept}
             if isinstance(kept.get(name), list):  # a path is no choice, but it can be shown as one
                 offered = updates[field].get("choices", [])
                 updates[field]["choices"] = list(dict.fromkeys([*offered, *kept[name]]))
-        presets = {button: gr.update(interactive=start is None) for button in self.ui.presets}
-        return {**updates, **presets, self.ui.start_help: _help(start)}
+        presets = {button: gr.update(interactive=not kept) for button in self.ui.presets}
+        return {**updates, **presets, self.ui.defaults: {**defaults, _LOCKED: [*kept]}}
 
     def _offer(self, base_id: object, start: Adapter | None) -> Updates:
         rows = [row for row in self.store.adapters(limit=1000)[0] if row.base_model_id == base_id and _usable(row)]
@@ -112,12 +126,20 @@ def _label(adapter: Adapter) -> str:
     return f"{adapter.name} ({method_words.short(adapter)})"
 
 
-def _help(start: Adapter | None) -> str:
+def _held(defaults: object) -> set[str]:
+    """The fields that were locked so far."""
+    names = defaults.get(_LOCKED) if isinstance(defaults, dict) else None
+    return {name for name in (*SHAPE, *SPLIT) if name in names} if isinstance(names, list) else set()
+
+
+def _help(start: Adapter | None, kept: Collection[str]) -> str:
     if start is None:
         return ""
+    titles = " and ".join(str(RunSettings.model_fields[name].title) for name in SPLIT)
+    aside = f"{titles} are locked too, so that rows it was measured on are not learned now. "
     words = (
         f"The run goes on from {start.name} and keeps its shape ({method_words.of_settings(_plain(shape_of(start)))}), "
-        f"so those settings are locked. {again.ANEW}"
+        f"so those settings are locked. {aside if set(SPLIT) <= set(kept) else ''}{again.ANEW}"
     )
     return f'<p class="help">{html.escape(words)}</p>'
 
@@ -126,9 +148,9 @@ def _plain(settings: RunSettings) -> Mapping[str, Any]:
     return settings.model_dump(mode="json")
 
 
-def _in_fields(settings: RunSettings) -> dict[str, Any]:
-    """The shape as its fields hold it: pairs and numbers of blocks as text, no names as an empty choice."""
-    return {name: _in_field(name, getattr(settings, name)) for name in SHAPE}
+def _in_fields(settings: RunSettings, names: Sequence[str]) -> dict[str, Any]:
+    """These settings as their fields hold them: pairs and numbers of blocks as text, no names as an empty choice."""
+    return {name: _in_field(name, getattr(settings, name)) for name in names}
 
 
 def _in_field(name: str, value: Any) -> Any:

@@ -77,7 +77,7 @@ class _Wires:
         ):
             self._on(way, starts.show, asked, shown, ui.problems)
         self._on(shell.start.change, starts.begin, [shell.start, *rest], shown, ui.problems)
-        self._on(shell.pulse.adapters_changed, starts.offer, [ui.start_from, ui.base], [ui.start_from], ui.problems)
+        self._on(shell.pulse.adapters_changed, starts.offer, asked, shown, ui.problems)
 
     def models(self, shell: Shell) -> None:
         """The way of the starter model, and models from elsewhere."""

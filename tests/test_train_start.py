@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
-from engine.settings import SHAPE, parse, titles
+from engine.settings import SHAPE, RunSettings, parse, titles
+from jobs.ask import Answerer
 from studio import forms
+from studio.page import Studio
 from studio.train_events import TrainEvents
+from studio.train_settings import ORDER
 from studio.train_start import TrainStart
+from studio.ui import build_page
 from tests.furnish import add_adapter
-from tests.test_train_events import add, defaults, make, shown
+from tests.pages import in_a_loop
+from tests.test_train_events import ListedAnswerer, add, defaults, make, shown
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +173,103 @@ def test_an_adapter_whose_settings_are_not_known_is_not_offered_and_says_so(
     strange = add_adapter(store, store.base_model(ids[0]), store.data_set(ids[1]))
     assert show(starts, strange.id, ids)[starts.ui.start_from]["visible"] is False
     assert "No run can start" in starts.begin(str(strange.id), *ids[1:], "", {}, *defaults())[starts.ui.problems]
+
+
+def after(starts: TrainStart, updates: dict[Any, Any], values: list[Any] | None = None) -> list[Any]:
+    """What stands in all fields once `updates` have come to them."""
+    fields = [updates.get(starts.ui.settings[name], {}) for name in ORDER]
+    return [field.get("value", old) for field, old in zip(fields, values or defaults(), strict=True)]
+
+
+def split(starts: TrainStart, updates: dict[Any, Any]) -> dict[str, tuple[Any, Any]]:
+    return {
+        name: (updates[starts.ui.settings[name]].get("value"), updates[starts.ui.settings[name]].get("interactive"))
+        for name in ("seed", "validation_share")
+    }
+
+
+def test_on_the_same_data_rows_that_were_kept_aside_stay_aside(
+    store: Store, starts: TrainStart, ids: tuple[int, int]
+) -> None:
+    parent = adapter(store, ids, seed=7, validation_share=0.25)
+    updates = show(starts, parent.id, ids)
+    assert split(starts, updates) == {"seed": (7, False), "validation_share": (0.25, False)}
+    assert "Seed and Validation share are locked too" in updates[starts.ui.start_help]
+    starts.start(parent.id, *ids, *defaults(), "0" * 32)  # whatever the locked fields hold
+    settings = store.jobs(kinds=["train"])[0].settings
+    assert (settings["seed"], settings["validation_share"]) == (7, 0.25)
+
+
+def test_on_other_data_the_split_is_free_again(store: Store, starts: TrainStart, ids: tuple[int, int]) -> None:
+    parent, other = adapter(store, ids, seed=7, validation_share=0.25), store.data_sets()[1].id
+    chosen = show(starts, parent.id, ids)
+    moved = starts.show(parent.id, ids[0], other, "", chosen[starts.ui.defaults], *after(starts, chosen))
+    plain = RunSettings()
+    assert split(starts, moved) == {
+        "seed": (plain.seed, True),
+        "validation_share": (plain.validation_share, True),
+    }
+    assert "Seed" not in moved[starts.ui.start_help]
+    typed = dict(zip(ORDER, after(starts, moved), strict=True)) | {"seed": 11}
+    again = starts.show(parent.id, ids[0], other, "", moved[starts.ui.defaults], *typed.values())
+    assert split(starts, again)["seed"] == (None, True)  # what a person typed stays
+    starts.start(parent.id, ids[0], other, *typed.values(), "0" * 32)
+    assert store.jobs(kinds=["train"])[0].settings["seed"] == 11
+
+
+def test_back_at_the_base_the_shape_is_that_of_the_defaults(
+    store: Store, starts: TrainStart, ids: tuple[int, int]
+) -> None:
+    parent = adapter(
+        store,
+        ids,
+        method="dora",
+        rank=6,
+        bias="lora_only",
+        target_modules=["q_proj"],
+        rank_pattern={"q_proj": 2},
+        seed=7,
+    )
+    chosen = show(starts, parent.id, ids)
+    values = dict(zip(ORDER, after(starts, chosen), strict=True)) | {"epochs": 9}
+    assert (values["method"], values["rank"], values["bias"], values["seed"]) == ("dora", 6, "lora_only", 7)
+    back = starts.show(0, *ids, "", chosen[starts.ui.defaults], *values.values())
+    assert forms.typed(ORDER, after(starts, back, list(values.values()))) == {
+        **{name: back[starts.ui.defaults][name] for name in ORDER},
+        "epochs": 9,
+    }
+    assert back[starts.ui.defaults]["method"] == "lora"
+    assert back[starts.ui.shape]["method"] == "lora"
+
+
+def test_a_shape_of_ones_own_stays_while_the_base_is_chosen(
+    store: Store, starts: TrainStart, ids: tuple[int, int]
+) -> None:
+    first = show(starts, 0, ids)
+    typed = dict(zip(ORDER, after(starts, first), strict=True)) | {"rank": 33}
+    again = starts.show(0, *ids, "", first[starts.ui.defaults], *typed.values())
+    assert after(starts, again, list(typed.values()))[ORDER.index("rank")] == 33
+
+
+def test_a_chosen_adapter_that_is_deleted_elsewhere_leaves_the_state_of_no_start(
+    store: Store, starts: TrainStart, ids: tuple[int, int]
+) -> None:
+    parent = adapter(store, ids, rank=6)
+    chosen = show(starts, parent.id, ids)
+    rest = (ids[1], "", chosen[starts.ui.defaults], *after(starts, chosen))
+    assert set(starts.offer(parent.id, ids[0], *rest)) == {starts.ui.start_from}
+    store.delete_adapter(parent.id)
+    updates = starts.offer(parent.id, ids[0], *rest)
+    assert updates[starts.ui.start_from]["value"] == 0
+    assert updates[starts.ui.start_help] == ""
+    assert set(fields(starts.events, updates, "interactive").values()) == {True}
+    assert updates[starts.ui.settings["rank"]]["value"] == RunSettings().rank
+
+
+def test_what_comes_and_goes_may_change_the_whole_form(store: Store, data_dir: Path) -> None:
+    page = in_a_loop(lambda: build_page(Studio(store, cast(Answerer, ListedAnswerer()), data_dir)))
+    wired = [fn for fn in page.fns.values() if getattr(fn.fn, "__name__", "") == "offer"]
+    assert len(wired) == 1
+    assert {"setting-rank", "start-help", "start-from"} <= {part.elem_id for part in wired[0].outputs}
+    assert wired[0].inputs[0].elem_id == "start-from"
+    assert len(wired[0].inputs) == 5 + len(ORDER)
