@@ -51,7 +51,6 @@ class Hardware:
     """What torch found. A test makes its own."""
 
     cuda_name: str = ""
-    cuda_memory: int = 0  # bytes
     cuda_bf16: bool = False
     mps: bool = False
     cpu_threads: int = 1
@@ -66,7 +65,6 @@ class Device:
     name: str
     dtype: torch.dtype
     why: str
-    memory_bytes: int | None = None
     compute_dtype: torch.dtype = torch.float32  # what quantised layers multiply in
 
 
@@ -87,7 +85,7 @@ def find_hardware() -> Hardware:
     if torch.cuda.is_available():
         facts = torch.cuda.get_device_properties(0)
         cuda_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Hardware(facts.name, facts.total_memory, cuda_bf16, cpu_threads=threads, cpu_bf16=bf16)
+        return Hardware(facts.name, cuda_bf16, cpu_threads=threads, cpu_bf16=bf16)
     return Hardware(mps=torch.backends.mps.is_available(), cpu_threads=threads, cpu_bf16=bf16)
 
 
@@ -118,7 +116,7 @@ def _plain_device(found: Hardware) -> Device:
     if found.cuda_name:
         dtype = torch.bfloat16 if found.cuda_bf16 else torch.float32
         why = "its hardware computes bf16" if found.cuda_bf16 else "it has no bf16, and fp16 overflows in training"
-        return Device("cuda", found.cuda_name, dtype, f"An NVIDIA GPU is here; {why}.", found.cuda_memory)
+        return Device("cuda", found.cuda_name, dtype, f"An NVIDIA GPU is here; {why}.")
     if found.mps:
         why = "Apple's GPU is here; fp32, as bf16 is not exact enough in all of its kernels."
         return Device("mps", "Apple GPU", torch.float32, why)

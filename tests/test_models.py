@@ -122,8 +122,8 @@ def test_an_architecture_that_is_no_name_is_that_of_the_built_model(folder: Path
 @pytest.mark.parametrize(
     ("hardware", "kind", "dtype", "why"),
     [
-        (Hardware(cuda_name="H100", cuda_memory=80, cuda_bf16=True, mps=True), "cuda", torch.bfloat16, "computes bf16"),
-        (Hardware(cuda_name="T4", cuda_memory=16), "cuda", torch.float32, "no bf16"),
+        (Hardware(cuda_name="H100", cuda_bf16=True, mps=True), "cuda", torch.bfloat16, "computes bf16"),
+        (Hardware(cuda_name="T4"), "cuda", torch.float32, "no bf16"),
         (Hardware(mps=True), "mps", torch.float32, "Apple"),
         (Hardware(cpu_threads=2), "cpu", torch.float32, "no GPU"),
     ],
@@ -163,7 +163,7 @@ def test_a_base_in_few_bits_is_refused_on_apples_gpu_in_words(precision: str) ->
 
 
 def test_weights_of_the_base_are_trained_in_fp32_whatever_the_gpu_computes() -> None:
-    gpu = models.Hardware(cuda_name="Test GPU", cuda_memory=1, cuda_bf16=True)
+    gpu = models.Hardware(cuda_name="Test GPU", cuda_bf16=True)
     assert models.choose_device(gpu).dtype == torch.bfloat16
     chosen = models.choose_device(gpu, base_trained=True)
     assert chosen.dtype == torch.float32
