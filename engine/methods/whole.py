@@ -19,8 +19,20 @@ def train_whole(surgery: Surgery, paths: Iterable[str]) -> dict[str, nn.Paramete
         if before.requires_grad:  # reached already, by the other name of a tie
             continue
         trained[path] = nn.Parameter(before.detach().clone())
+        if before.device.type != "cpu":
+            put_aside(surgery, before)
         surgery.swap(path, trained[path])
     return trained
+
+
+def put_aside(surgery: Surgery, parameter: nn.Parameter) -> None:
+    """Keep the numbers of a parameter on the CPU until `surgery` is undone.
+
+    On a GPU nobody needs them meanwhile, and the optimizer can use the room. The object stays the same.
+    """
+    device = parameter.device
+    parameter.data = parameter.data.to("cpu", copy=True)
+    surgery.then(lambda: setattr(parameter, "data", parameter.data.to(device, copy=True)))
 
 
 def replace_whole(surgery: Surgery, values: Mapping[str, Tensor], tied: bool) -> None:
