@@ -14,12 +14,12 @@ from jobs import start_adapter
 from jobs.progress import job_sentence
 from studio import actions, adapter_actions, asking, method_words, records
 from studio.edge import CommandFailed, UsageError
-from studio.options import PLAIN, AsJson, DataDir
+from studio.options import PLAIN, AsJson, Commands, DataDir
 from studio.terminal import plain, say, show, table
 from studio.words import file_name
 
 Which = Annotated[str, typer.Argument(metavar="NAME_OR_NUMBER", help="Its name or its number.", show_default=False)]
-adapters = typer.Typer(help="The library of trained adapters.", **PLAIN)
+adapters = Commands(help="The library of trained adapters.", **PLAIN)
 
 
 @adapters.command("list")

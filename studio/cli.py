@@ -18,7 +18,7 @@ from studio import actions, again, asking, doctor, records
 from studio.adapter_commands import adapters
 from studio.edge import CommandFailed, at_the_edge
 from studio.model_commands import models
-from studio.options import PLAIN, AsJson, DataDir, SettingsCommand, with_settings
+from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.terminal import plain, print_json, say, show, side_by_side, table
 
 JobNumber = Annotated[int, typer.Argument(metavar="NUMBER", help="The number of the job.", min=1, show_default=False)]
@@ -31,8 +31,8 @@ class OnOff(StrEnum):
     OFF = "off"
 
 
-app = typer.Typer(help="LoRA Studio for scripts.", add_completion=False, **PLAIN)
-jobs = typer.Typer(help="The queue: what runs, waits and has ended.", **PLAIN)
+app = Commands(help="LoRA Studio for scripts.", add_completion=False, **PLAIN)
+jobs = Commands(help="The queue: what runs, waits and has ended.", **PLAIN)
 app.add_typer(jobs, name="jobs")
 app.add_typer(adapters, name="adapters")
 app.add_typer(models, name="models")
@@ -41,7 +41,7 @@ app.add_typer(models, name="models")
 # --- training -----------------------------------------------------------------------------------------------------
 
 
-@app.command(cls=SettingsCommand)
+@app.command()
 @with_settings
 def train(
     data: Annotated[

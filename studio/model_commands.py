@@ -12,10 +12,10 @@ import typer
 from jobs import sources
 from studio import actions, asking, inspecting, records
 from studio.edge import UsageError
-from studio.options import PLAIN, AsJson, DataDir, SettingsCommand, with_settings
+from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.terminal import plain, say, show, table
 
-models = typer.Typer(help="The base models.", **PLAIN)
+models = Commands(help="The base models.", **PLAIN)
 
 
 @models.command("list")
@@ -80,7 +80,7 @@ def find_models(
     show(as_json, found, table(("Name", "Size", "", "Path"), rows) if rows else nothing)
 
 
-@models.command("inspect", cls=SettingsCommand)
+@models.command("inspect")
 @with_settings
 def inspect_model(
     model: Annotated[

@@ -10,7 +10,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -18,6 +18,7 @@ from typer.core import TyperCommand
 from engine.settings import METHOD_LINES, SMALL_SET, RunSettings, applies, bounds, defaults_for
 
 Command = Callable[..., None]
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="FOLDER", help="The data folder.", show_default=False)
 ]
@@ -42,24 +43,43 @@ def with_settings(command: Command) -> Command:
     return filled
 
 
-class SettingsCommand(TyperCommand):
-    """A command with settings: its help says what each method is, and to which of them a setting means something."""
+class PlainCommand(TyperCommand):
+    """A command whose help names arguments as they stand in its declaration, without Typer's signs and types.
+
+    Where it has settings, the help says what each method is, and to which of them a setting means something.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line."""
+        return [piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The command's own options, then the methods, then the settings by the methods they are for."""
+        """The command's own arguments and options, then the methods, then the settings by the methods they are for."""
         own: dict[str, list[tuple[str, str]]] = {}
-        settings: dict[str, list[tuple[str, str]]] = {"Settings": []}
+        settings: dict[str, list[tuple[str, str]]] = {}
+        given = {param.name for param in self.get_params(ctx)}
         for param in self.get_params(ctx):
             record, name = param.get_help_record(ctx), param.name or ""
             if record is None:
                 continue
-            if name in RunSettings.model_fields:
+            if name in RunSettings.model_fields and "method" in given:
                 settings.setdefault(_meant_for(name), []).append(record)
+            elif param.param_type_name == "argument":
+                own.setdefault("Arguments", []).append((record[0].partition(" ")[0], record[1]))
             else:
-                own.setdefault("Arguments" if param.param_type_name == "argument" else "Options", []).append(record)
-        for title, records in {**own, "Methods": list(METHOD_LINES.items()), **settings}.items():
+                own.setdefault("Options", []).append(record)
+        methods = {"Methods": list(METHOD_LINES.items())} if settings else {}
+        for title, records in {**own, **methods, **settings}.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+class Commands(typer.Typer):
+    """A group of commands, each of them a PlainCommand."""
+
+    def command(self, name: str | None = None, **given: Any) -> Callable[[AnyCommand], AnyCommand]:
+        """As Typer's."""
+        return super().command(name, cls=PlainCommand, **given)
 
 
 def _meant_for(name: str) -> str:
