@@ -120,12 +120,14 @@ class Hub:
         part.replace(target)
 
     def _complete(self, path: str, file: RemoteFile, part: Path, arrived: Callable[[int], None]) -> None:
-        tries = TRIES
+        tries, best = TRIES, _size(part)
         while (had := _size(part)) < file.size or not part.exists():
             try:
                 self._append(path, part, had, file.size, arrived)
             except BrokenOff:
-                tries = TRIES if _size(part) > had else tries - 1
+                # Not what was here before: a server without ranges begins anew, and may get less far each second time.
+                tries = TRIES if _size(part) > best else tries - 1
+                best = max(best, _size(part))
                 if not tries:
                     raise
 

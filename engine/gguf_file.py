@@ -18,6 +18,8 @@ from engine.stowaway import stowaway
 
 BYTES_A_NUMBER = 4  # fp32
 SPARE_BYTES = 200_000_000  # the library needs room beside a new model
+# What transformers raises at a file that it does not understand, or for which a package is missing.
+_CANNOT_READ = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError)
 
 Progress = Callable[[str, int, int], None]  # (what is going on, bytes done, bytes in all)
 
@@ -107,7 +109,7 @@ def _of_architecture(file: Path) -> Iterator[str]:
 
     try:
         config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (*_CANNOT_READ, OSError) as error:
         yield f"{file.name} cannot be read by this version of transformers: {_first_line(error)}."
     else:
         yield from base_config.problems({"model_type": config.model_type}, file.name)
@@ -140,7 +142,7 @@ def _convert(file: Path, into: Path) -> None:
         model.generation_config = dequantised.generation_config
         model.save_pretrained(into)
         tokenizer.save_pretrained(into)
-    except (ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except _CANNOT_READ as error:
         told = f"{file.name} cannot be read by this version of transformers: {_first_line(error)}."
         raise GgufError([told]) from error
     except (OSError, SafetensorError) as error:

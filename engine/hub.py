@@ -33,6 +33,7 @@ SMALL = (
     "chat_template.json",
 )
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+LARGEST_SMALL = 200_000_000  # bytes of a file of settings or of a tokenizer
 SPARE_BYTES = 200_000_000  # the library needs room beside a new model
 ABSENT, UNAUTHORISED, FORBIDDEN = 404, 401, 403  # HTTP status
 BRING_A_TOKEN = "Set the environment variable HF_TOKEN to your access token and start LoRA Studio again."  # noqa: S105
@@ -99,6 +100,8 @@ def fetch(hub: Hub, listing: Listing, into: Path, judge: Judge, progress: Progre
         HubError: with everything that speaks against the model, before any weight is fetched; or why it broke off.
     """
     problems = list(_missing(listing))
+    if huge := list(_huge(listing, listing.small)):
+        raise HubError([*problems, *huge])
     weights: list[RemoteFile] = []
     try:
         _bring(hub, listing, listing.small, into, lambda _: progress("Looking at the model", 0, 0))
@@ -128,6 +131,8 @@ def fetch_config(hub: Hub, listing: Listing, into: Path) -> None:
     """
     if "config.json" not in listing.files:
         raise HubError(list(_missing(listing))[:1])
+    if huge := list(_huge(listing, [listing.files["config.json"]])):
+        raise HubError(huge)
     try:
         _bring(hub, listing, [listing.files["config.json"]], into, lambda _: None)
     except Refused as refused:
@@ -183,6 +188,15 @@ def _no_weights(called: str, names: set[str]) -> str:
     return f"{called} has no weights: there is no {WEIGHTS}."
 
 
+def _huge(listing: Listing, files: list[RemoteFile]) -> Iterator[str]:
+    for file in files:
+        if file.size > LARGEST_SMALL:
+            yield (
+                f"{file.name} of {listing.wanted.id} has {file.size / 1e6:,.0f} MB, and at most "
+                f"{LARGEST_SMALL / 1e6:,.0f} MB are believed of such a file. Nothing was fetched."
+            )
+
+
 def _unfit(listing: Listing, into: Path, judge: Judge) -> Iterator[str]:
     """What the small files say."""
     called = listing.wanted.id
@@ -205,7 +219,8 @@ def _unfit(listing: Listing, into: Path, judge: Judge) -> Iterator[str]:
 def _weights(listing: Listing, into: Path) -> tuple[list[RemoteFile], list[str]]:
     """The files with the weights, and what is wrong with them."""
     if INDEX not in listing.files:
-        return [listing.files[WEIGHTS]] if WEIGHTS in listing.files else [], []
+        alone = [listing.files[WEIGHTS]] if WEIGHTS in listing.files else []
+        return alone, list(_unhashed(listing, alone))
     places = (read_object(into / INDEX) or {}).get("weight_map")
     if not isinstance(places, dict) or not places:
         return [], [f"{INDEX} of {listing.wanted.id} does not say where the weights are."]
@@ -213,7 +228,15 @@ def _weights(listing: Listing, into: Path) -> tuple[list[RemoteFile], list[str]]
     wrong = [name for name in names if name not in listing.files or not name.endswith(".safetensors")]
     if wrong:
         return [], [f"{INDEX} of {listing.wanted.id} names {wrong[0]!r}, which is not there as a safetensors file."]
-    return [listing.files[name] for name in names], []
+    shards = [listing.files[name] for name in names]
+    return shards, list(_unhashed(listing, shards))
+
+
+def _unhashed(listing: Listing, weights: list[RemoteFile]) -> Iterator[str]:
+    bare = [file.name for file in weights if not (file.sha256 or file.blob)]
+    if bare:
+        called = listing.wanted.id
+        yield f"The hub lists no hash of {bare[0]} of {called}, so nobody could tell if it arrived whole."
 
 
 def _no_room(weights: list[RemoteFile], into: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from adapters_store.store import Store
 from engine import gguf_file, models
@@ -110,6 +111,20 @@ def test_a_file_beside_an_adapter_is_refused_in_words_as_transformers_would_load
     with pytest.raises(GgufError, match=r"with an adapter beside it\. Move adapter_config\.json out"):
         gguf_file.convert(file, into, lambda *_: None)
     assert list(into.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", [OSError, RuntimeError, NotImplementedError, ImportError, AttributeError])
+@pytest.mark.parametrize("where", ["AutoConfig", "AutoTokenizer", "AutoModelForCausalLM"])
+def test_whatever_transformers_raises_at_a_file_is_told_in_words(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch, where: str, fault: type[Exception]
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise fault("a part it does not know\nand more")
+
+    file = write_tiny_gguf(tmp_path / "tiny.gguf", shared_tiny_model())
+    monkeypatch.setattr(getattr(transformers, where), "from_pretrained", failing)
+    with pytest.raises(GgufError, match="a part it does not know"):
+        gguf_file.convert(file, into, lambda *_: None)
 
 
 def test_a_disk_that_is_too_small_is_named_first(tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import tests.hub
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from engine import base_config
@@ -163,6 +164,14 @@ def test_a_connection_that_stays_broken_says_so_and_a_retry_goes_on_from_there(s
     assert (into / "model.safetensors").read_bytes() == (served.models[ID] / "model.safetensors").read_bytes()
 
 
+def test_a_server_without_ranges_that_breaks_here_and_there_is_given_up(served: StandIn, into: Path) -> None:
+    served.faults.ranges = False
+    breaks = served.faults.broken["model.safetensors"] = [1000, 500] * 20
+    (told,) = problems(into)
+    assert told.startswith("The connection to 127.0.0.1 broke off.")
+    assert len(breaks) == 36, "once further than ever, and three times not"
+
+
 def test_a_server_without_ranges_is_asked_for_the_whole_again(served: StandIn, into: Path) -> None:
     (into / "model.safetensors.part").write_bytes(b"something else")
     served.faults.ranges = False
@@ -270,6 +279,37 @@ def test_all_that_is_wrong_is_told_at_once(served: StandIn, into: Path) -> None:
     for change in (_pickles, _own_code, _tokenizer_code, _no_tokenizer):
         change(served)
     assert len(problems(into)) == 4
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_small_file_that_is_said_to_be_huge_is_not_fetched(
+    served: StandIn, into: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    listed = tests.hub._listed
+    monkeypatch.setattr(
+        tests.hub, "_listed", lambda file: listed(file) | ({"size": 300_000_000} if file.name == name else {})
+    )
+    (told,) = problems(into)
+    assert told == f"{name} of {ID} has 300 MB, and at most 200 MB are believed of such a file. Nothing was fetched."
+    assert served.files_asked_for() == []
+    with Hub() as connection:
+        listing = hubs.look_up(connection, HubId(ID))
+        if name == "config.json":
+            with pytest.raises(HubError, match="has 300 MB"):
+                hubs.fetch_config(connection, listing, into)
+    assert served.files_asked_for() == []
+
+
+def test_weights_without_a_hash_are_refused_before_they_are_fetched(
+    served: StandIn, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tests.hub._listed
+    monkeypatch.setattr(
+        tests.hub, "_listed", lambda file: {k: v for k, v in listed(file).items() if k not in ("lfs", "blobId")}
+    )
+    (told,) = problems(into)
+    assert told == f"The hub lists no hash of model.safetensors of {ID}, so nobody could tell if it arrived whole."
+    assert not weights_were_asked_for(served)
 
 
 def test_a_disk_that_is_too_small_is_named_before_any_weight_is_fetched(
