@@ -521,5 +521,5 @@ def test_what_cannot_be_merged_is_said_before_a_job_is_made(store: Store, asked:
     assert (adapter.base_model.id, adapter.method, adapter.settings) == (
         base.id, "Bottleneck adapters", {"method": "bottleneck", "bottleneck": 4}
     )  # fmt: skip
-    with pytest.raises(ActionError, match="Bottleneck adapters adds something beside the weights"):
+    with pytest.raises(ActionError, match="An adapter of this method stands beside the weights"):
         adapter_actions.merge_adapter(store, adapter.id)
