@@ -24,7 +24,7 @@ LARGEST_RANK = 512
 
 LOW_RANK: tuple[Method, ...] = ("lora", "dora")
 IN_THE_BASE: tuple[Method, ...] = ("bitfit", "norms", "blocks", "full")  # they train parameters of the base itself
-RATES: dict[Method, float] = {  # the learning rate each method starts from; sources in docs/methods.md
+RATES: dict[Method, float] = {  # the learning rate each method starts from; docs/methods.md has them, too
     "lora": 2e-4,
     "dora": 2e-4,
     "bottleneck": 5e-4,

@@ -1,6 +1,6 @@
 """What the page is made with: the store, the answerer, and the edge around every event.
 
-The edge is one of the three places in the product where every exception is caught: the traceback goes to the log, and
+The edge is one of the six places in the product where every exception is caught: the traceback goes to the log, and
 the person reads a sentence at the place that was pressed. This module knows nothing about tabs or their widgets.
 """
 

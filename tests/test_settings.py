@@ -1,8 +1,10 @@
 """The settings: defaults, bounds, and sentences that name every wrong value at once."""
 
+from pathlib import Path
+
 import pytest
 
-from engine.settings import RunSettings, SettingsError, bounds, defaults_for, group_of, parse
+from engine.settings import RATES, RunSettings, SettingsError, bounds, defaults_for, group_of, parse, titles
 
 
 def test_every_setting_has_a_title_a_line_of_help_and_a_place_in_the_form() -> None:
@@ -75,3 +77,12 @@ def test_text_that_nobody_would_write_is_refused_unread(name: str, value: str) -
 
 def test_the_same_blocks_over_and_over_are_collected_once() -> None:
     assert parse({"layers": "0-999," * 80}).layers == list(range(1000))
+
+
+def test_the_document_of_the_methods_gives_each_its_default_learning_rate() -> None:
+    lines = (Path(__file__).parent.parent / "docs" / "methods.md").read_text("utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    at = next(i for i, row in enumerate(rows) if "Default learning rate" in row)
+    column = rows[at].index("Default learning rate")
+    told = {row[0]: float(row[column]) for row in rows[at + 2 : at + 2 + len(RATES)]}
+    assert told == {titles("method")[method]: rate for method, rate in RATES.items()}
