@@ -45,3 +45,10 @@ class AdapterOnDisk:
     def by_rows(self) -> bool:
         """Whether it can answer as one row of a batch beside others: it leaves all parameters of the base alone."""
         return not self.whole and not self.bottlenecks and self.prompt is None
+
+    @property
+    def size_bytes(self) -> int:
+        """What its tensors take in memory."""
+        low_rank = [part for one in self.low_rank.values() for part in (one.a, one.b, one.magnitude)]
+        held = [*low_rank, *self.whole.values(), *self.bottlenecks.values(), self.prompt]
+        return sum(tensor.nbytes for tensor in held if tensor is not None)

@@ -20,17 +20,16 @@ import os
 import queue
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from jobs import errors
+from jobs.warm import WarmAdapters, stamp
 
 log = logging.getLogger(__name__)
 
-WARM_ADAPTERS = 16
 SCORE_LENGTH = 1024  # tokens of a row that are scored when the request names no length
 
 COUNTED_BY = {"length", "batch_size", "validation_share", "seed"}  # what the figures of one epoch depend on
@@ -50,38 +49,30 @@ class Desk:
     def __init__(self) -> None:
         self._base: Any = None
         self._threads = 0
-        self._adapters: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._adapters = WarmAdapters()
         self.tokenizer = functools.lru_cache(maxsize=4)(_tokenizer)
         self.max_length = functools.lru_cache(maxsize=4)(_max_length)
         self.plan = functools.lru_cache(maxsize=256)(self._plan)
 
-    def base(self, path: Path, precision: str = "full") -> Any:
+    def seated(self, payload: Payload) -> tuple[Any, list[Any]]:
+        """The base model, and who answers: the base (as None), unless the request leaves it out, then its adapters."""
+        first = [None] if payload.get("include_base", True) else []
+        adapters = [self._adapters.adapter(Path(path)) for path in payload["adapters"]]
+        # What a run has trained in fp32 would lose its small steps in the bf16 of a GPU.
+        whole = any(adapter.whole for adapter in adapters)
+        return self._loaded(Path(payload["base_path"]), payload.get("precision", "full"), whole), [*first, *adapters]
+
+    def _loaded(self, path: Path, precision: str, base_trained: bool) -> Any:
         """The base model at `path`, loaded once. The one before it is let go first: two may not fit."""
         from engine import models
 
-        wanted = (path, _stamp(path / "config.json"), precision)
+        device = models.choose_device(precision=precision, base_trained=base_trained)
+        wanted = (path, stamp(path / "config.json"), precision, device)
         if self._base is None or self._base[0] != wanted:
             self._base = None
             gc.collect()
-            self._base = (wanted, models.load(path, precision=precision))
+            self._base = (wanted, models.load(path, precision=precision, base_trained=base_trained))
         return self._base[1]
-
-    def adapter(self, path: Path) -> Any:
-        """The adapter in the folder `path`, read once."""
-        from engine import adapter_files
-
-        key = (str(path), _stamp(path / "adapter_model.safetensors"))
-        if key not in self._adapters:
-            self._adapters[key] = adapter_files.read(path)
-            if len(self._adapters) > WARM_ADAPTERS:
-                self._adapters.popitem(last=False)
-        self._adapters.move_to_end(key)
-        return self._adapters[key]
-
-    def contestants(self, payload: Payload) -> list[Any]:
-        """The base (as None), unless the request leaves it out, and then its adapters in order."""
-        first = [None] if payload.get("include_base", True) else []
-        return [*first, *(self.adapter(Path(path)) for path in payload["adapters"])]
 
     def use_threads(self, wanted: int | None) -> None:
         """Compute with `wanted` threads; None is as many as torch chose at first."""
@@ -126,11 +117,6 @@ def _max_length(path: str, _stamp: int) -> int:
     return models.max_length(AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False))
 
 
-def _stamp(file: Path) -> int:
-    """When the file was last written, so that what was replaced on disk is read again; 0 if it is not there."""
-    return file.stat().st_mtime_ns if file.is_file() else 0
-
-
 # --- the kinds of requests ----------------------------------------------------------------------------------------
 
 
@@ -143,7 +129,7 @@ def plan(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
 
     settings = parse(payload["settings"])
     base, rows = payload["base_path"], payload["rows_path"]
-    stamps = (_stamp(Path(base) / "config.json"), _stamp(Path(rows)))
+    stamps = (stamp(Path(base) / "config.json"), stamp(Path(rows)))
     before = {"method", "prompt_tokens"} if settings.method == "prompt" else set()  # they leave less room for a row
     counted = desk.plan(base, rows, stamps, settings.model_dump_json(include=COUNTED_BY | before))
     yield {**counted, "steps": counted["steps_per_epoch"] * settings.epochs}
@@ -155,9 +141,9 @@ def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     from engine.data.check import read_rows
 
     desk.use_threads(payload.get("threads"))
-    base = desk.base(Path(payload["base_path"]), payload.get("precision", "full"))
+    base, contestants = desk.seated(payload)
     rows = read_rows(Path(payload["rows_path"]))
-    losses = generate.score(base, desk.contestants(payload), rows, int(payload.get("length") or SCORE_LENGTH))
+    losses = generate.score(base, contestants, rows, int(payload.get("length") or SCORE_LENGTH))
     yield {"losses": losses}
 
 
@@ -166,12 +152,12 @@ def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     from engine import generate
 
     desk.use_threads(payload.get("threads"))
-    base = desk.base(Path(payload["base_path"]), payload.get("precision", "full"))
+    base, contestants = desk.seated(payload)
     if should_stop():
         raise Cancelled
     snapshots = generate.compare(
         base,
-        desk.contestants(payload),
+        contestants,
         payload["messages"],
         seed=int(payload["seed"]),
         temperature=float(payload["temperature"]),
