@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from adapters_store.store import Store
+from adapters_store.tables import Job
+from jobs import runner
 from studio import asking
 from studio.cli import main
 from tests.furnish import add_adapter, furnish
@@ -18,6 +20,7 @@ def library(store: Store, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> St
     """A library with the adapters pirate (1) and poet (2), which is the data folder of the commands."""
     monkeypatch.setenv("LORA_STUDIO_DATA", str(data_dir))
     monkeypatch.setattr(asking, "log_to", lambda file: None)  # this process has its log already
+    monkeypatch.setattr(runner, "ensure", lambda root: None)
     base, data = furnish(store)
     for name in ("pirate", "poet"):
         add_adapter(store, base, data, name)
@@ -115,3 +118,17 @@ def test_what_only_cannot_be_as_things_are_ends_with_code_1(
 
 def test_each_command_takes_a_data_folder(library: Store, tmp_path: Path) -> None:
     assert main(["models", "find", str(tmp_path), "--data-dir", str(tmp_path / "elsewhere")]) == 0
+
+
+def test_after_a_merge_the_command_that_adds_the_model_is_said(
+    library: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def done(store: Store, job: Job) -> Job:
+        job.state, job.progress = "completed", {"dtype": "fp32"}
+        return job
+
+    monkeypatch.setattr(asking, "wait", done)
+    assert main(["adapters", "merge", "pirate", "--to", str(tmp_path / "my merged")]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'my merged'} (fp32)\n"
+    assert f"To use it here: python -m studio models add '{tmp_path / 'my merged'}'" in told.err
