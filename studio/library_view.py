@@ -16,6 +16,7 @@ from adapters_store.tables import Adapter
 from jobs.progress import duration
 from studio import method_words
 from studio.adapter_actions import cannot_merge
+from studio.words import size
 
 Sort = Literal["name", "base", "data", "method", "rank", "alpha", "validation", "size", "made"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
@@ -36,11 +37,11 @@ COLUMNS = (
     Column("name", "Name", spare=False),
     Column("base", "Base"),
     Column("data", "Data"),
-    Column("method", "Method"),
-    Column("rank", "r", number=True, spare=False),
+    Column("method", "Method", spare=False),
+    Column("rank", "r", number=True),
     Column("alpha", "alpha", number=True),
     Column("validation", "Validation", number=True, spare=False),
-    Column("size", "MB", number=True),
+    Column("size", "Size", number=True),
     Column("made", "Made"),
 )
 
@@ -154,11 +155,11 @@ def _texts(adapter: Adapter) -> tuple[str, ...]:
         adapter.name,
         adapter.base_model.name,
         adapter.data_set.name if adapter.data_set else "",
-        method_words.title(adapter.method),
+        method_words.name(adapter),
         method_words.rank(adapter),
         method_words.alpha(adapter),
         _loss(adapter.validation_loss),
-        f"{adapter.size_bytes / 1e6:,.1f}",
+        size(adapter.size_bytes),
         time.strftime("%Y-%m-%d", time.localtime(adapter.created_at)),
     )
 
@@ -178,7 +179,7 @@ def _facts(adapter: Adapter) -> list[tuple[str, str, str]]:
         ("Training loss", _loss(adapter.training_loss), ""),
         ("Validation loss", f"{validation}{at_step}", ""),
         ("Base's validation loss", _loss(adapter.base_validation_loss), ""),
-        ("Size", f"{adapter.size_bytes / 1e6:,.1f} MB", ""),
+        ("Size", size(adapter.size_bytes), ""),
         ("SHA-256", short_hash(adapter.sha256), f' class="hash" title="{escape(bare_hash(adapter.sha256))}"'),
         ("Made" if adapter.steps else "Imported", f"{made.day} {MONTHS[made.month - 1]} {made.year}{took}", ""),
     ]

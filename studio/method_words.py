@@ -21,6 +21,11 @@ def title(method: str) -> str:
     return titles("method").get(method, method)
 
 
+def name(adapter: Adapter) -> str:
+    """The method in a word or two, where its title has more to say: `Biases only`."""
+    return title(adapter.method).partition(" (")[0]
+
+
 def method_of(adapter: Adapter) -> str:
     """The method as in the settings of a run: of DoRA, `dora`."""
     return next((method for method, called in titles("method").items() if called == adapter.method), adapter.method)

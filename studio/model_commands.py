@@ -14,6 +14,7 @@ from studio import actions, asking, inspecting, records
 from studio.edge import UsageError
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.terminal import plain, say, show, table
+from studio.words import size
 
 models = Commands(help="The base models.", **PLAIN)
 
@@ -75,7 +76,7 @@ def find_models(
             f"There is no folder {place}. Name one that is there, or none to look where tools keep models."
         )
     found = [records.found_record(model) for model in sources.find(place)]
-    rows = [(m["name"], f"{m['size_bytes'] / 1e6:,.0f} MB", m["why_not"] or "usable", m["path"]) for m in found]
+    rows = [(m["name"], size(m["size_bytes"]), m["why_not"] or "usable", m["path"]) for m in found]
     nothing = f"No models in {place}." if place else "None found. Name a folder: python -m studio models find FOLDER"
     show(as_json, found, table(("Name", "Size", "", "Path"), rows) if rows else nothing)
 

@@ -16,6 +16,7 @@ from engine.settings import IN_THE_BASE, LOW_RANK
 from jobs.sources import Found
 from studio.page import fetch_words
 from studio.records import remarks
+from studio.words import size
 
 SHOWN_ROWS = 3
 SHOWN_CHARACTERS = 400  # of one piece of a row; the line is cut by the layout long before
@@ -172,13 +173,12 @@ def added_line(job: Job | None) -> str:
 
 def found_label(found: Found) -> str:
     """A model that lies on this disk, as it is called in a list: name, kind, size, and why it cannot serve."""
-    size = f"{found.size_bytes / 1e9:.1f} GB" if found.size_bytes >= 10**8 else f"{found.size_bytes / 1e6:.1f} MB"
     kind = "GGUF, " if found.kind == "gguf" else ""
-    return f"{found.name} ({kind}{size})" + (f". {found.why_not}" if found.why_not else "")
+    return f"{found.name} ({kind}{size(found.size_bytes)})" + (f". {found.why_not}" if found.why_not else "")
 
 
 def _short(number: int) -> str:
-    for size, word in ((10**9, "B"), (10**6, "M")):
-        if number >= size:
-            return f"{number / size:.1f} {word}"
+    for one, word in ((10**9, "B"), (10**6, "M")):
+        if number >= one:
+            return f"{number / one:.1f} {word}"
     return f"{number:,}"

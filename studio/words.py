@@ -1,6 +1,7 @@
 """Names people give, made safe: to show on one line, to be a file's name, and to be the only one of their kind.
 
-Knows nothing about where a name is kept. A name never becomes a path: folders are named by keys.
+And sizes, as people read them. Knows nothing about where a name is kept. A name never becomes a path: folders are named
+by keys.
 """
 
 import re
@@ -23,6 +24,15 @@ def free_name(name: str, taken: Collection[str]) -> str:
         number += 1
         free = f"{name}-{number}"
     return free
+
+
+def size(count: int) -> str:
+    """`count` bytes in the unit that fits: `20 kB`, `19.6 MB`, `1.2 GB`. What is there is never `0`."""
+    if round(count / 1e3) < 1000:
+        return f"{max(1, round(count / 1e3)) if count else 0} kB"
+    if round(count / 1e6, 1) < 1000:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e9:,.1f} GB"
 
 
 def file_name(name: str) -> str:

@@ -96,3 +96,17 @@ def test_the_count_says_when_rows_are_left_out() -> None:
     assert view.count(3, 3, 3) == "3 adapters"
     assert view.count(12, 12, 96) == "12 of 96"
     assert view.count(200, 1204, 1204) == "The first 200 of 1,204. Search to narrow it down."
+
+
+def test_on_a_phone_the_method_stays_and_what_only_some_methods_have_goes() -> None:
+    spare = {column.sort for column in view.COLUMNS if column.spare}
+    assert "method" not in spare
+    assert "rank" in spare
+    markup = view.table([adapter(method="Biases only (BitFit)", settings={})], Order(), None, ())
+    assert re.search(r'<td class="" title="Biases only">Biases only</td>', markup)
+
+
+def test_a_small_adapter_has_a_size_too() -> None:
+    small = adapter(size_bytes=20_480)
+    assert "<dt>Size</dt><dd>20 kB</dd>" in view.card(small, [])
+    assert 'title="20 kB"' in view.table([small], Order(), None, ())

@@ -308,7 +308,7 @@ def test_a_model_on_this_disk_is_offered_put_into_the_field_and_added(
     opened = events.open_rescue()[events.ui.found]
     assert opened["visible"] is True
     ((label, path),) = opened["choices"]
-    assert label == "org/near (0.0 MB). It has no .safetensors file."
+    assert label == "org/near (1 kB). It has no .safetensors file."
     assert events.take_found(path)[events.ui.path] == str(snapshot)
     looked_at = shown(events, events.add_model(path), "looked_at")
     assert store.job(int(looked_at)).settings["path"] == str(snapshot)

@@ -244,7 +244,7 @@ def test_on_a_phone_the_card_lies_under_the_table(open_page: OpenPage, shelf: St
     assert card is not None
     assert card["y"] >= table["y"] + table["height"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    expect(page.get_by_role("columnheader", name="MB")).to_be_hidden()
+    expect(page.get_by_role("columnheader", name="Size")).to_be_hidden()
 
 
 def test_a_mark_set_while_the_last_answers_end_is_taken(open_page: OpenPage, shelf: Store) -> None:
