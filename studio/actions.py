@@ -130,7 +130,7 @@ def start_run(
     settings = check_settings(base, data, values, start)
     _check_files(store, base, data)
     _check_room(store, base, settings)
-    wanted = clean_name(name, _run_name(data, settings, start))
+    wanted = clean_name(name, _run_name(store, data, settings, start))
     return queue(
         store,
         "train",
@@ -153,10 +153,13 @@ def _start(store: Store, base: BaseModel, id: int | None) -> Adapter | None:
     return start
 
 
-def _run_name(data: DataSet, settings: RunSettings, start: Adapter | None) -> str:
+def _run_name(store: Store, data: DataSet, settings: RunSettings, start: Adapter | None) -> str:
     if start is None:
         return f"{data.name}-{method_words.suffix(settings)}"
-    return start.name if start.data_set_id == data.id else f"{start.name}-{data.name}"
+    wanted = start.name if start.data_set_id == data.id else f"{start.name}-{data.name}"
+    adapters, runs = store.adapters(limit=1000)[0], store.jobs(kinds=["train"], limit=1000)
+    taken = {adapter.name for adapter in adapters} | {run.name for run in runs}
+    return free_name(clean_name(wanted, "run"), taken)
 
 
 def check_settings(
@@ -194,9 +197,8 @@ def stop_job(store: Store, job_id: int, how: Literal["keep", "cancel"]) -> Job:
 def zip_adapter(store: Store, adapter_id: int, target: Path | IO[bytes]) -> str:
     """Write the adapter's folder as a zip and return a file name for it that is safe everywhere.
 
-    It is in PEFT's format, or in our own where PEFT does not have the method.
-
-    Only the files that make the adapter go in: nothing of this machine, the data or the run.
+    It is in PEFT's format, or in our own where PEFT does not have the method. Only the files that make the adapter go
+    in: nothing of this machine, the data or the run.
 
     Raises:
         NotFound: no such adapter.
@@ -220,14 +222,9 @@ def metrics_csv(store: Store, job_id: int) -> tuple[str, str]:
     """The loss curve of a job as CSV text, and a safe file name for it. Only numbers leave: no cell is a formula."""
     job = store.job(job_id)
     columns = ("step", *MEASURED)
-    lines = [",".join(columns)]
-    for metric in store.metrics(job.id):
-        lines.append(",".join(_number(getattr(metric, column)) for column in columns))
-    return "\n".join(lines) + "\n", f"{file_name(job.name)}-metrics.csv"
-
-
-def _number(value: float | int | None) -> str:
-    return "" if value is None else repr(value)
+    measured = ([getattr(metric, column) for column in columns] for metric in store.metrics(job.id))
+    rows = (["" if value is None else repr(value) for value in row] for row in measured)
+    return "\n".join(map(",".join, [columns, *rows])) + "\n", f"{file_name(job.name)}-metrics.csv"
 
 
 def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
@@ -253,6 +250,12 @@ def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
     return data
 
 
+def check_queue(store: Store) -> None:
+    """NotNow if no further job may wait."""
+    if len(store.waiting()) >= MOST_WAITING:
+        raise NotNow(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
+
+
 def queue(
     store: Store,
     kind: Literal["train", "fetch", "import", "export"],
@@ -265,8 +268,7 @@ def queue(
     key: str | None = None,
 ) -> Job:
     """Put a job at the end of the queue, and see to it that a runner is there. ActionError if the queue is full."""
-    if len(store.waiting()) >= MOST_WAITING:
-        raise NotNow(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
+    check_queue(store)
     job = store.submit(
         kind,
         name,

@@ -53,7 +53,7 @@ def more_epochs(store: Store, job: Job, epochs: object, key: str | None = None) 
         raise actions.ActionError(_why_not(store, job))
     assert job.adapter_id is not None
     values = {**continued(parse(job.settings)).model_dump(mode="json"), "epochs": epochs}
-    return _queued(store, job, values, store.adapter(job.adapter_id).name, job.adapter_id, key)
+    return _queued(store, job, values, "", job.adapter_id, key)
 
 
 def from_the_beginning(store: Store, job: Job, key: str | None = None) -> Job:

@@ -13,6 +13,7 @@ from jobs.progress import duration, job_sentence, loss_text
 from studio import again, method_words
 
 DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
+KINDS = {"fetch": "model", "import": "import", "export": "merge"}  # what a row is said to be, where it is no run
 WORDS = {"stopped": "stopped, kept"}
 PLACES = ("next", "second", "third", "fourth", "fifth")
 SHORT = 60  # characters of a reason that fit under a name
@@ -114,7 +115,7 @@ def _row(job: Job, group: str, fact: str, time: str, at: float | None = None) ->
         "name": job.name,
         "state": job.state,
         "word": word(job),
-        "fact": fact,
+        "fact": ", ".join(filter(None, [KINDS.get(job.kind, ""), fact])),
         "time": time,
         "at": at,
     }

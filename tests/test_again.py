@@ -65,7 +65,7 @@ def test_a_run_takes_its_shape_from_the_adapter_it_starts_from(
         name: getattr(parse(parent.settings), name) for name in SHAPE
     }
     assert (settings.epochs, settings.seed) == (5, 7)
-    assert (job.start_adapter_id, job.start_adapter_name, job.name) == (parent.id, "pirate", "pirate")
+    assert (job.start_adapter_id, job.start_adapter_name, job.name) == (parent.id, "pirate", "pirate-2")
 
 
 def test_a_copy_with_new_data_is_named_after_both(store: Store, furnished: tuple[BaseModel, DataSet]) -> None:
@@ -119,8 +119,9 @@ def test_more_epochs_start_from_what_the_run_has_left(
     more = again.more_epochs(store, job, 7, key="once")
     assert more.start_adapter_id == job.adapter_id
     assert more.settings == {**job.settings, "epochs": 7}
-    assert (more.base_model_id, more.data_set_id, more.name) == (job.base_model_id, job.data_set_id, "pirate")
+    assert (more.base_model_id, more.data_set_id, more.name) == (job.base_model_id, job.data_set_id, "pirate-2")
     assert again.more_epochs(store, job, 7, key="once").id == more.id
+    assert again.more_epochs(store, job, 7).name == "pirate-3"  # the one that waits has its name already
 
 
 def test_more_epochs_after_a_pissa_start_go_on_as_lora(store: Store, furnished: tuple[BaseModel, DataSet]) -> None:

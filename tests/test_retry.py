@@ -83,7 +83,7 @@ def test_an_export_of_a_deleted_adapter_is_refused_in_words(
 ) -> None:
     job = an_export(store, furnished, tmp_path / "merged")
     store.delete_adapter(job.settings["adapter_id"])
-    assert "was deleted. Bring it back first." in retry({"job": job.id})["problem"]
+    assert "was deleted. Bring it back first" in retry({"job": job.id})["problem"]
 
 
 def test_a_fetch_that_failed_is_asked_for_again_as_it_was(store: Store, retry: Ask) -> None:

@@ -71,7 +71,7 @@ def test_a_queued_run_has_no_figures_and_can_only_be_cancelled() -> None:
 def test_a_download_shows_bytes_and_no_curve() -> None:
     seen = {"stage": "Downloading the starter model", "done_bytes": 41_000_000, "total_bytes": 92_000_000}
     fetch = job(kind="fetch", progress=seen)
-    assert run_facts.rows([fetch], [])[0]["fact"] == "41 of 92 MB"
+    assert run_facts.rows([fetch], [])[0]["fact"] == "model, 41 of 92 MB"
     opened = run_facts.opened(fetch)
     assert (opened["train"], opened["figures"]) == (False, [])
     assert abs(opened["share"] - 41 / 92) < 1e-9
@@ -107,3 +107,17 @@ def test_what_an_interruption_cost_is_said_with_the_run() -> None:
     assert run_facts.opened(job(progress=seen))["sentence"] == (
         "Step 55 of 90. Continued from step 40. The disk is full."
     )
+
+
+def test_a_row_says_what_the_job_is_if_it_is_no_run() -> None:
+    jobs = [
+        job(1, kind="train"),
+        job(2, kind="fetch", progress={"stage": "Downloading"}),
+        job(3, "queued", kind="import"),
+        job(4, "completed", kind="export"),
+        job(5, "failed", kind="import", why="The zip is empty. Choose another."),
+    ]
+    facts = {row["key"]: row["fact"] for row in run_facts.rows(jobs, [jobs[2]])}
+    assert facts == {
+        1: "starting", 2: "model, Downloading", 3: "import, next", 4: "merge", 5: "import, The zip is empty"
+    }  # fmt: skip
