@@ -80,13 +80,14 @@ class Library:
 
         # Every press counts: by default one that comes while another is under way would be lost.
         pressed = {"trigger_mode": "multiple", **in_turn}
-        self.table.row_open(self.open, None, shell.adapter, **pressed)
+        self.table.row_open(said(self.open, self.notice), None, [shell.adapter, self.notice], **pressed)
         self.table.sort_by(self.sort, self.order, self.order, **pressed)
         self.table.marked(self.mark, None, self.marked, **pressed)
         self.table.go_train(lambda: shell.go("train"), None, shell.tabs, **quiet)
         self.table.clear_search(lambda: "", None, self.search, **quiet)
-        self.card.compare(self.compare, self.marked, [shell.tabs, shell.contestants], **quiet)
-        self.card.train_on(self.train_on, None, [shell.tabs, shell.start], **quiet)
+        to_compare, to_train = ([shell.tabs, field, self.notice] for field in (shell.contestants, shell.start))
+        self.card.compare(said(self.compare, self.notice), self.marked, to_compare, **quiet)
+        self.card.train_on(said(self.train_on, self.notice), None, to_train, **quiet)
         self.card.rename(said(self.rename, self.notice), asked, outputs, **in_turn)
         self.card.delete(said(self.delete, self.notice), asked, [*outputs, self.marked], **in_turn)
         self.card.merge(said(self.merge, self.merged), None, [self.export, self.merged], **private)
@@ -142,9 +143,9 @@ class Library:
 
     # --- doing ---
 
-    def open(self, event: gr.EventData) -> str:
+    def open(self, event: gr.EventData) -> dict[Any, Any]:
         """The row that was pressed, for the hidden field."""
-        return str(_id(event))
+        return {self.shell.adapter: str(_id(event))}
 
     def sort(self, order: str, event: gr.EventData) -> str:
         """The order after a press on a column's head."""
@@ -156,14 +157,15 @@ class Library:
         numbers = [one for one in ids if isinstance(one, int)] if isinstance(ids, list) else []
         return ",".join(str(number) for number in numbers[:MOST_MARKED])
 
-    def compare(self, marked: str, event: gr.EventData) -> tuple[gr.Tabs, str]:
+    def compare(self, marked: str, event: gr.EventData) -> dict[Any, Any]:
         """Hand the marked adapters, or else the open one, over to Compare."""
         chosen = [str(adapter.id) for adapter in self._marked(marked)] or [str(_id(event))]
-        return self.shell.go("compare"), ",".join(chosen)
+        return {self.shell.tabs: self.shell.go("compare"), self.shell.contestants: ",".join(chosen)}
 
-    def train_on(self, event: gr.EventData) -> tuple[gr.Tabs, str]:
+    def train_on(self, event: gr.EventData) -> dict[Any, Any]:
         """Open the Train tab with this adapter to start from; the time makes every press a new wish."""
-        return self.shell.go("train"), f"{_id(event)} {time.monotonic_ns()}"
+        wish = f"{_id(event)} {time.monotonic_ns()}"
+        return {self.shell.tabs: self.shell.go("train"), self.shell.start: wish}
 
     def rename(self, search: str, order: str, _adapter: str, marked: str, event: gr.EventData) -> dict[Any, Any]:
         """Give the adapter another name."""
