@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests out (`--dist loadgroup`): a file stays in one process, and so does the whole folder `browser`.
 
