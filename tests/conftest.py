@@ -4,9 +4,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
     from adapters_store.store import Store
@@ -16,15 +17,22 @@ if TYPE_CHECKING:
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out (`--dist loadgroup`): a file stays in one process, and so does the whole folder `browser`.
+class ByFile(LoadFileScheduling):
+    """Shares the tests out by file, and keeps the whole folder `browser` in one process.
 
-    Two browsers at a time on two cores starve each other; one beside other tests does not.
+    Two browsers at a time on two cores starve each other; one beside other tests does not. The marks that xdist has for
+    such groups change the ids of tests, which this pytest does not take.
     """
-    for item in items:
-        group = "browser" if item.path.parent.name == "browser" else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "browser" if "browser/" in file else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Asked by xdist when tests run in several processes."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
