@@ -76,7 +76,13 @@ def complete(grid: Grid, cut: Sequence[str], max_tokens: int) -> Grid:
 def ended(grid: Any, why: str) -> Grid:
     """What was said so far, after a stop or a failure. `grid` comes from the page, so only its shape is trusted."""
     known = grid if isinstance(grid, dict) and isinstance(grid.get("columns"), list) else {"columns": []}
-    return {"state": "ended" if known["columns"] else "empty", "columns": known["columns"], "status": why}
+    grid = {"state": "ended" if known["columns"] else "empty", "columns": known["columns"], "status": why}
+    return of_round(grid, known["round"]) if isinstance(known.get("round"), int) else grid
+
+
+def of_round(grid: Grid, number: int) -> Grid:
+    """The same grid, marked with the question it belongs to: the page draws nothing older than what it shows."""
+    return {**grid, "round": number}
 
 
 def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None) -> Grid:

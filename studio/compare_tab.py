@@ -175,7 +175,9 @@ class Compare:
         if wrong:
             yield {self.problems: problem_list(wrong)}
             return
+        asked_at = int(time.time() * 1000)
         grid = answer_grid.waiting(people, sampling, "Waiting for the first token; the first time the base is loaded.")
+        grid = answer_grid.of_round(grid, asked_at)
         yield {
             self.grid: grid,
             self.go: gr.Button(visible=False),
@@ -184,7 +186,8 @@ class Compare:
             self.note: self._note(people),
         }
         try:
-            for grid in self._stream(people, prompt, sampling):
+            for said_so_far in self._stream(people, prompt, sampling):
+                grid = answer_grid.of_round(said_so_far, asked_at)
                 yield {self.grid: grid}
             # With the answers once more: updates that come close together can be taken for one, and the last one wins.
             yield {self.grid: grid, **self._ready()}

@@ -52,3 +52,10 @@ def test_what_breaks_off_is_kept_and_nothing_from_outside_is_believed() -> None:
     ended = answer_grid.ended(waiting, "Stopped.")
     assert (ended["state"], ended["status"], len(ended["columns"])) == ("ended", "Stopped.", 2)
     assert answer_grid.ended("nonsense from outside", "Stopped.")["columns"] == []
+
+
+def test_what_was_stopped_belongs_to_the_same_question() -> None:
+    grid = answer_grid.of_round({"state": "streaming", "columns": [{"key": "base"}], "status": ""}, 17)
+    stopped = answer_grid.ended(grid, "Stopped.")
+    assert (stopped["state"], stopped["status"], stopped["round"]) == ("ended", "Stopped.", 17)
+    assert "round" not in answer_grid.ended({"columns": [], "round": "x"}, "Stopped.")

@@ -12,9 +12,20 @@ export function mountAnswers({ element, trigger, watch, props }) {
   const card = h("section", { class: "card answers-card", hidden: true }, h("h2", { class: "for-readers" }, "Answers"), grid);
   element.replaceChildren(empty, card, status);
 
+  let last = { state: "empty", columns: [] };
+
+  // Answers to events that were asked earlier may arrive later: they change nothing that is newer than they are.
+  function newest(next) {
+    const over = (grid) => grid.state === "complete" || grid.state === "ended";
+    if (!next.columns.length && last.columns.length) return next.status ? { ...last, state: "ended", status: next.status } : last;
+    if (last.round && next.round < last.round) return last;
+    return next.round === last.round && over(last) && !over(next) ? last : next;
+  }
+
   function draw() {
-    const shown = props.value;
-    if (!shown || !Array.isArray(shown.columns)) return;
+    if (!props.value || !Array.isArray(props.value.columns)) return;
+    const shown = last = newest(props.value);
+    if (shown !== props.value) props.value = shown; // what the next event is given
     const busy = shown.state === "waiting" || shown.state === "streaming";
     show(empty, shown.columns.length === 0);
     show(card, shown.columns.length > 0);
