@@ -116,7 +116,9 @@ class Compare:
 
         asked = [self.chosen, self.prompt, self.seed, self.temperature, self.top_p, self.max_tokens]
         shown = [self.grid, self.go, self.halt, self.problems, self.note]
-        ask: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "answers", "trigger_mode": "once", **quiet}
+        # "multiple": after Stop the browser takes the old question for pending until the server has ended it, and would
+        # drop the next one. It waits in turn instead.
+        ask: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "answers", "trigger_mode": "multiple", **quiet}
         ended = [self.grid, self.go, self.halt]
         events: Any = [
             way(said(self.answer, self.problems), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)

@@ -1,26 +1,39 @@
 // Gradio reads all answers of its queue from one stream, and closes it when the server says that none is left to come.
 // A question that was taken while those words were on their way is then never answered: a press is lost. Here the
-// stream goes on for as long as an answer is owed. It knows the queue's messages and nothing of what they are about.
+// stream goes on for as long as an answer is owed. Stopping an answer closes the stream as well, once the server has
+// stopped: a question asked in between would never be answered either, so it waits until then. It knows the queue's
+// messages and nothing of what they are about.
 (() => {
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
   let asking = 0;             // questions on their way
   const owed = new Set();     // questions that were taken and have no answer yet
   const early = new Set();    // answers that came before the word that their question was taken
+  let stopped = Promise.resolve(); // when no stop is under way any more
 
   window.fetch = (resource, options) => {
     const path = new URL(resource.url ?? resource, document.baseURI).pathname;
     if (path.endsWith('/queue/join')) return ask(resource, options);
+    if (path.endsWith('/cancel')) return stop(resource, options);
     return path.endsWith('/queue/data') ? listen(resource, options) : plain(resource, options);
   };
 
   async function ask(resource, options) {
     asking += 1;
     try {
+      await stopped;
       const answer = await plain(resource, options);
       const id = answer.ok && (await answer.clone().json()).event_id;
       if (id && !early.delete(id)) owed.add(id);
       return answer;
     } finally { asking -= 1 }
+  }
+
+  function stop(resource, options) {
+    owed.delete(JSON.parse(options.body).event_id);
+    const answer = plain(resource, options);
+    // One turn later, so that the client has closed its stream by then.
+    stopped = Promise.allSettled([stopped, answer]).then(() => new Promise((over) => setTimeout(over)));
+    return answer;
   }
 
   async function listen(resource, options) {
