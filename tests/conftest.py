@@ -35,6 +35,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     return ByFile(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest pieces first, one for each of two processes: what is long and comes last is waited for alone."""
+    items.sort(key=lambda item: (item.path.parent.name != "browser", item.path.stem != "test_starter_story"))
+
+
 @pytest.fixture(autouse=True)
 def _no_one_elses_files(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a test forgets to say, it never touches the data folder of the person who runs it."""

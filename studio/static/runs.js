@@ -300,7 +300,7 @@ class Runs {
     });
     boxes[2].before(more);
     const auto = (this.parts.auto = h("input", { type: "checkbox", onchange: () => this.ask("set_auto_resume", { on: auto.checked }) }));
-    const go = h("label", { class: "auto-resume" }, auto, " Interrupted runs go on by themselves");
+    const go = h("label", { class: "auto-resume" }, auto, "Interrupted runs go on by themselves");
     return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), boxes[0], boxes[1], more, boxes[2], go);
   }
 
