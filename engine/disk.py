@@ -70,8 +70,6 @@ def why_not(folder: Path) -> str:
     config = read_object(folder / "config.json")
     if config is None:
         return "It has no config.json that can be read."
-    if "auto_map" in config:
-        return "It needs its own Python code to run, which is never done."
     named = config.get("architectures")
     classes = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     kind = config.get("model_type")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from engine import tokenizer_config
 from engine.download import Hub, HubError, Refused, RemoteFile
 from engine.hub_id import HubId
 from engine.json_file import read_object
@@ -206,14 +207,8 @@ def _unfit(listing: Listing, into: Path, judge: Judge) -> Iterator[str]:
             yield f"config.json of {called} is not a JSON object."
         else:
             yield from judge(config)
-    settings = read_object(into / "tokenizer_config.json") if "tokenizer_config.json" in listing.files else {}
-    if settings is None:
-        yield f"tokenizer_config.json of {called} is not a JSON object."
-    elif "auto_map" in settings:
-        yield (
-            f"The tokenizer of {called} needs its own Python code to run (auto_map in tokenizer_config.json). "
-            "LoRA Studio never runs a model's code."
-        )
+    if tokenizer_config.NAME in listing.files:
+        yield from tokenizer_config.problems_in(into, called)
 
 
 def _weights(listing: Listing, into: Path) -> tuple[list[RemoteFile], list[str]]:

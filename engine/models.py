@@ -13,9 +13,9 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from engine import anatomy, base_config, causality, json_file, quantised
+from engine import anatomy, base_config, base_weights, causality, quantised, tokenizer_config
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
 from engine.paths import last_name
@@ -165,6 +165,7 @@ def check_folder(path: Path) -> None:
         )
     if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         problems.append(f"{path} has no tokenizer: neither tokenizer.json, tokenizer.model nor vocab.json.")
+    problems += tokenizer_config.problems_in(path, str(path))
     if problems:
         raise ModelError(problems)
 
@@ -195,7 +196,8 @@ def describe(path: Path, called: str = "") -> dict[str, Any]:
         "max_length": max_length(config),
         "vocabulary": text.vocab_size,
         "weights_bytes": sum(p.stat().st_size for p in path.glob("*.safetensors")),
-        "chat_template": has_chat_template(path),
+        "chat_template": tokenizer_config.has_chat_template(path),
+        "brings_code": base_config.brings_code(path),
     }
 
 
@@ -213,7 +215,7 @@ def without_weights(path: Path, called: str = "") -> Any:
         raise ModelError(problems)
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(_config(path), trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(base_config.read(path), trust_remote_code=False)
         model.tie_weights()
     except _NO_MODEL as error:
         why = " ".join(str(error).split())
@@ -230,12 +232,6 @@ def max_length(config: Any) -> int:
     return 2048
 
 
-def has_chat_template(path: Path) -> bool:
-    """Whether the folder's tokenizer brings a chat template of its own."""
-    settings = json_file.read_object(path / "tokenizer_config.json") or {}
-    return "chat_template" in settings or (path / "chat_template.jinja").is_file()
-
-
 def fingerprint(path: Path) -> str:
     """SHA-256 over names and contents of config, tokenizer and weights: the identity of a base model."""
     total = hashlib.sha256()
@@ -248,7 +244,9 @@ def fingerprint(path: Path) -> str:
 
 def load_tokenizer(path: Path) -> Any:
     """The tokenizer of a base model; one without a chat template gets the plain one."""
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False, use_fast=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        path, config=base_config.read(path), local_files_only=True, trust_remote_code=False, use_fast=True
+    )
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_TEMPLATE
     return tokenizer
@@ -270,7 +268,7 @@ def load(path: Path, device: Device | None = None, precision: str = "full", base
     chosen = device or choose_device(precision=precision, base_trained=base_trained)
     try:
         if precision == "full":
-            model = _from_file(path, chosen.dtype).to(chosen.kind)
+            model = base_weights.load(path, chosen.dtype).to(chosen.kind)
         else:
             model = _quantised_model(path, chosen, precision)
         tokenizer = load_tokenizer(path)
@@ -293,20 +291,10 @@ def _quantised_model(path: Path, device: Device, precision: str) -> nn.Module:
         what = "Install it (pip install bitsandbytes), or choose the base precision Full."
         raise ModelError([needed, what]) from error
     stored = quantised.stored_dtype(path)
-    model: nn.Module = _from_file(path, stored)
+    model: nn.Module = base_weights.load(path, stored)
     layers = {p: one for p, one in linear_layers(model).items() if fits_precision(features(one)[0], precision)}
     quantised.quantise(model, layers, precision, device.kind, device.compute_dtype)
     if not any(map(quantised.is_quantised, model.modules())):
         raise ModelError([f"No layer of {path} can be kept in {name}. Choose the base precision Full."])
     quantised.settle_rest(model, stored, device.kind, device.dtype)
     return model
-
-
-def _from_file(path: Path, dtype: torch.dtype) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
-    )
-
-
-def _config(path: Path) -> Any:
-    return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)

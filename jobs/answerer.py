@@ -110,11 +110,9 @@ def _tokenizer(path: str, _stamp: int) -> Any:
 
 def _max_length(path: str, _stamp: int) -> int:
     # Not models.describe: that imports and builds the whole architecture, seconds for one number.
-    from transformers import AutoConfig
+    from engine import base_config, models
 
-    from engine import models
-
-    return models.max_length(AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False))
+    return models.max_length(base_config.read(Path(path)))
 
 
 # --- the kinds of requests ----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from jobs.ask import Answerer
 from studio import actions
 from studio.asking import STARTER
 from studio.edge import UsageError
+from studio.records import UNUSED_CODE
 
 DEADLINE = 120.0  # seconds; torch alone takes several to load, and a hub its time
 
@@ -75,6 +76,7 @@ def record(name: str, facts: Facts, settings: RunSettings) -> dict[str, Any]:
         "adapter_bytes": counted.tensor_bytes,
         "blocks": facts["blocks"],
         "frozen_experts": facts["frozen_experts"],
+        "brings_code": facts.get("brings_code", False),
         "modules": [
             {"path": part.path, "trainable_parameters": part.trained, "bytes": part.bytes} for part in counted.by_module
         ],
@@ -101,4 +103,6 @@ def sentences(told: Mapping[str, Any]) -> str:
     ]
     if told["frozen_experts"]:
         lines.append(f"Experts: {told['frozen_experts']:,} parameters in experts stay frozen and get no adapter.")
+    if told["brings_code"]:
+        lines.append(f"Code: {UNUSED_CODE}")
     return "\n".join(lines)

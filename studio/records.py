@@ -14,6 +14,8 @@ from studio import method_words
 
 Record = dict[str, Any]
 
+UNUSED_CODE = "It comes with code of its own, which is never run: transformers' code for this kind of model is used."
+
 
 def when(seconds: float | None) -> str | None:
     """Seconds since 1970 as `2026-11-22T12:00:00Z`."""
@@ -104,9 +106,14 @@ def model_record(store: Store, base: BaseModel) -> Record:
 
 def remarks(base: BaseModel) -> list[str]:
     """In sentences, what a person should know of a base model before training it."""
-    if base.facts.get("chat_template", True):
-        return []
-    return ['It has no chat template: conversations are written as plain "User: ..." and "Assistant: ..." lines.']
+    told = []
+    if not base.facts.get("chat_template", True):
+        told.append(
+            'It has no chat template: conversations are written as plain "User: ..." and "Assistant: ..." lines.'
+        )
+    if base.facts.get("brings_code"):
+        told.append(UNUSED_CODE)
+    return told
 
 
 def found_record(found: Found) -> Record:

@@ -217,7 +217,8 @@ def _pickles(served: StandIn) -> None:
 
 
 def _own_code(served: StandIn) -> None:
-    rewrite(served.models[ID] / "config.json", auto_map={"AutoModelForCausalLM": "modeling_evil.Evil"})
+    code = {"AutoModelForCausalLM": "modeling_evil.Evil"}
+    rewrite(served.models[ID] / "config.json", model_type="evil", auto_map=code)
 
 
 def _foreign_code(served: StandIn) -> None:

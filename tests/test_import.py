@@ -22,7 +22,7 @@ from torch import Tensor
 
 from adapters_store.store import Store
 from adapters_store.tables import Job
-from engine import adapter_files, models
+from engine import adapter_files, models, tokenizer_config
 from engine.adapter_files import CONFIG, WEIGHTS, AdapterError
 from engine.methods import fit
 from engine.methods.attach import attached
@@ -464,7 +464,7 @@ def test_a_merged_model_is_a_base_model_that_answers_as_the_adapter_did(
     expected = logits_here(models.load(shared_tiny_model(), CPU), sound)
     with torch.no_grad():
         same(models.load(target, CPU).model(IDS).logits, expected, 1e-5)
-    assert models.has_chat_template(target)
+    assert tokenizer_config.has_chat_template(target)
     assert add_base(store, target).id != adapter.base_model.id
 
     with pytest.raises(ActionError, match="is there already and not empty"):

@@ -111,7 +111,7 @@ def test_a_model_on_a_hub_is_counted_by_its_config_and_nothing_else_is_fetched(
         ('{"model_type": "vit"}', "no text model"),
         ('{"model_type": "llama", "hidden_size": "wide"}', "does not describe a model that can be built"),
         ('{"model_type": "llama", "num_attention_heads": 0}', "does not describe a model that can be built"),
-        ('{"model_type": "llama", "auto_map": {"AutoModel": "evil.Model"}}', "never runs a model's code"),
+        ('{"model_type": "evil", "auto_map": {"AutoModel": "evil.Model"}}', "never runs a model's code"),
         ("{", "not valid JSON"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import models
+from engine import models, tokenizer_config
 from engine.models import Hardware, ModelError, choose_device
 from tests.tiny import make_tiny_model
 
@@ -61,7 +61,7 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (lambda f: (f / "config.json").unlink(), "has no config.json"),
     (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
     (lambda f: (f / "config.json").write_text("[]"), "one JSON object"),
-    (_config(auto_map={"AutoModel": "evil.Model"}), "needs its own Python code"),
+    (_config(model_type="evil", auto_map={"AutoModel": "evil.Model"}), "needs its own Python code"),
     (_config(model_type="vit"), "no text model"),
     (_config(model_type=["llama"]), "does not say what it is"),
     (lambda f: (f / "config.json").write_text('{"a":' * 900 + "1" + "}" * 900), "nested too deeply"),
@@ -99,7 +99,7 @@ def test_truncated_weights_are_refused_in_words(folder: Path) -> None:
 
 def test_a_base_without_chat_template_gets_the_plain_one(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
-    assert models.has_chat_template(folder) is False
+    assert tokenizer_config.has_chat_template(folder) is False
     tokenizer = models.load_tokenizer(folder)
     messages = [{"role": "user", "content": "Hello"}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -110,7 +110,7 @@ def test_damaged_settings_of_the_tokenizer_hold_no_chat_template(folder: Path) -
     (folder / "chat_template.jinja").unlink()
     for content in ("{", "[]", '"chat_template"'):
         (folder / "tokenizer_config.json").write_text(content)
-        assert models.has_chat_template(folder) is False
+        assert tokenizer_config.has_chat_template(folder) is False
 
 
 @pytest.mark.parametrize("architectures", [5, [5], "LlamaForCausalLM", {"a": 1}, [], None])
