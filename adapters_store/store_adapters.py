@@ -3,6 +3,7 @@
 Knows nothing about tensors or what a folder holds; it keeps rows and says where the folders lie.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, Unpack
@@ -90,11 +91,13 @@ class AdapterShelf(Shelf):
         its first SEARCH_LENGTH characters count. `sort` is one of AdapterSort (StoreError otherwise); what has no value
         to sort by comes last.
         """
-        matching = _matching(search)
-        count = select(func.count()).select_from(matching.with_only_columns(Adapter.id).subquery())
+        # The numbers first, then the rows of one page: whole rows would all go through the sorting.
+        page = _matching(search).order_by(*_order(sort, descending)).limit(within(limit))
         with self._database.reading() as session:
-            rows = session.scalars(matching.order_by(*_order(sort, descending)).limit(within(limit)))
-            return list(rows), session.scalar(count) or 0
+            found_ids = session.execute(page).all()
+            places = {id: place for place, (id, _) in enumerate(found_ids)}
+            rows = session.scalars(select(Adapter).where(Adapter.id.in_(places)))
+            return sorted(rows, key=lambda row: places[row.id]), found_ids[0][1] if found_ids else 0
 
     def deleted_adapters(self) -> list[Adapter]:
         """Adapters that were deleted, the last one first; the files of old ones may be gone from the trash by now."""
@@ -175,12 +178,21 @@ class AdapterShelf(Shelf):
             return adapter.folder
 
 
-def _matching(search: str) -> Select[Adapter]:
-    wanted = select(Adapter).join(Adapter.base_model).outerjoin(Adapter.data_set).where(Adapter.deleted_at.is_(None))
+def _matching(search: str) -> Select[int, int]:
+    """The numbers of the adapters that match, each with how many do in all."""
+    wanted = select(Adapter.id, func.count().over()).where(Adapter.deleted_at.is_(None))
+    wanted = wanted.join(Adapter.base_model).outerjoin(Adapter.data_set)
     for word in visible_words(search[:SEARCH_LENGTH]):
-        places = (Adapter.name, BaseModel.name, DataSet.name, Adapter.method)
-        wanted = wanted.where(or_(*(place.icontains(word, autoescape=True) for place in places)))
+        wanted = wanted.where(or_(*_places(word)))
     return wanted
+
+
+def _places(word: str) -> Iterator[ColumnElement[bool]]:
+    """Where a word of a search may stand. Base models and data sets are few: they are searched once, not by row."""
+    for column in (Adapter.name, Adapter.method):
+        yield column.icontains(word, autoescape=True)
+    yield Adapter.base_model_id.in_(select(BaseModel.id).where(BaseModel.name.icontains(word, autoescape=True)))
+    yield Adapter.data_set_id.in_(select(DataSet.id).where(DataSet.name.icontains(word, autoescape=True)))
 
 
 def _order(sort: str, descending: bool) -> tuple[ColumnElement[Any], ColumnElement[Any]]:

@@ -134,9 +134,9 @@ class Adapter(Row):
     created_at: Mapped[float]
     deleted_at: Mapped[float | None]
 
-    base_model: Mapped[BaseModel] = relationship(lazy="joined", innerjoin=True)
-    data_set: Mapped[DataSet | None] = relationship(lazy="joined")
-    job: Mapped["Job | None"] = relationship(lazy="joined", foreign_keys=[job_id])
+    # Read apart from the rows that refer to them: a base's facts are long, and joined they come with every row.
+    base_model: Mapped[BaseModel] = relationship(lazy="selectin")
+    data_set: Mapped[DataSet | None] = relationship(lazy="selectin")
     # The adapter that the run which made this one started from. Also a deleted parent keeps its row, and so its name.
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("adapter.id"))
     parent_name: Mapped[str | None] = column_property(_adapter_name(parent_id))
@@ -189,8 +189,8 @@ class Job(Row):
     checkpoint_step: Mapped[int | None] = column_property(
         select(func.max(Checkpoint.step)).where(Checkpoint.job_id == id).correlate_except(Checkpoint).scalar_subquery()
     )
-    base_model: Mapped[BaseModel | None] = relationship(lazy="joined")
-    data_set: Mapped[DataSet | None] = relationship(lazy="joined")
+    base_model: Mapped[BaseModel | None] = relationship(lazy="selectin")
+    data_set: Mapped[DataSet | None] = relationship(lazy="selectin")
     # None: the run starts from the base model.
     start_adapter_id: Mapped[int | None] = mapped_column(ForeignKey("adapter.id"))
     start_adapter_name: Mapped[str | None] = column_property(_adapter_name(start_adapter_id))

@@ -1,28 +1,16 @@
 """The loss curve of a run as numbers for the page: at most 2,000 points at first, then only what is new.
 
-Rows of the store in, columns of plain numbers out. Knows nothing about drawing, Gradio or SQL, and keeps nothing
-between two calls: a reload, a second tab or a page that was started again gets the same curve.
+Columns of the store in, columns of short plain numbers out. Knows nothing about drawing, Gradio or SQL, and keeps
+nothing between two calls: a reload, a second tab or a page that was started again gets the same curve.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 from adapters_store.store import Store
-from adapters_store.tables import MEASURED, Job, Metric
+from adapters_store.store_curves import Curve
+from adapters_store.tables import Job
 
-MOST_POINTS = 2_000  # drawn at once: more than a screen has columns, and cheap to draw each second
 DIGITS = 5  # significant ones; the chart shows three
-
-Columns = dict[str, list[float | None]]
-
-
-class Point(NamedTuple):
-    """A measured row that is drawn, with the mean loss of the rows it stands for and how many those are."""
-
-    metric: Metric
-    mean: float | None
-    weight: float
 
 
 def series(job: Job) -> str:
@@ -37,51 +25,19 @@ def curve(store: Store, job: Job, known: str, after: int) -> dict[str, object]:
     """
     name = series(job)
     reset = known != name
-    metrics = store.metrics(job.id, after_step=-1 if reset else after)
-    return {"series": name, "reset": reset, "columns": columns(thin(metrics, MOST_POINTS))}
+    new = store.curve(job.id, after=-1 if reset else after)
+    return {"series": name, "reset": reset, "columns": shortened(new)}
 
 
-def columns(points: Sequence[Point]) -> Columns:
-    """Points as JSON columns of equal length; what was not measured, or is not a number, is None."""
-    result: Columns = {name: [_number(getattr(p.metric, name)) for p in points] for name in MEASURED}
-    result["step"] = [p.metric.step for p in points]
-    result["mean"] = [_number(p.mean) for p in points]
-    result["weight"] = [p.weight for p in points]
-    return result
+def stretch(store: Store, job: Job, first: int, last: int) -> dict[str, object]:
+    """The steps from `first` to `last` of a job's curve, in as many points as the whole of it may have."""
+    found = store.curve(job.id, after=first - 1, until=last)
+    return {"series": series(job), "from": first, "to": last, "columns": shortened(found)}
 
 
-def thin(metrics: Sequence[Metric], most: int) -> list[Point]:
-    """At most `most` of the rows: the first and last, validations, and the least and greatest loss of each stretch.
-
-    So no spike is lost and every point is a real measurement; the mean of the stretch goes with its points.
-    """
-    if len(metrics) <= most:
-        return [Point(metric, metric.loss, 1.0) for metric in metrics]
-    validations = _spread([m for m in metrics if m.validation_loss is not None], most // 4)
-    chosen = {m.step: Point(m, None, 0.0) for m in (metrics[0], *validations, metrics[-1])}
-    stretches = (most - len(chosen)) // 2
-    for i in range(stretches):
-        start, end = i * len(metrics) // stretches, (i + 1) * len(metrics) // stretches
-        chosen |= {point.metric.step: point for point in _extremes(metrics[start:end])}
-    return [chosen[step] for step in sorted(chosen)]
-
-
-def _extremes(stretch: Sequence[Metric]) -> list[Point]:
-    measured = [(m.loss, m) for m in stretch if m.loss is not None]
-    if not measured:
-        return []
-    losses = [loss for loss, _ in measured]
-    mean = sum(losses) / len(losses)
-    least, greatest = min(measured, key=lambda pair: pair[0]), max(measured, key=lambda pair: pair[0])
-    ends = {m.step: m for _, m in (least, greatest)}
-    return [Point(m, mean, len(measured) / len(ends)) for m in ends.values()]
-
-
-def _spread(validations: list[Metric], most: int) -> list[Metric]:
-    if len(validations) <= most:
-        return validations
-    best = min(validations, key=lambda m: m.validation_loss if m.validation_loss is not None else math.inf)
-    return [*validations[:: math.ceil(len(validations) / (most - 1))], best]
+def shortened(columns: Curve) -> Curve:
+    """The same columns with numbers no longer than a chart can show, as JSON takes them."""
+    return {name: [_number(value) for value in values] for name, values in columns.items()}
 
 
 def _number(value: float | None) -> float | None:

@@ -23,6 +23,7 @@ from engine.data.check import DataError
 from engine.settings import SettingsError
 from jobs.ask import Answerer, AnswererError
 from studio.actions import ActionError
+from studio.latest import Latest
 from studio.machine import machine_sentence
 
 log = logging.getLogger(__name__)
@@ -37,15 +38,20 @@ class Studio:
         self.store = store
         self.answerer = answerer
         self.data_dir = data_dir
+        self._facts = Latest(self._top_facts)
 
     def changes(self, after: int) -> dict[str, Any]:
         """What has changed since revision `after`, and the few facts the top bar shows. -1 asks for the facts alone."""
         changed = self.store.changed()
-        topics = [topic for topic, revision in changed.items() if revision > after] if after >= 0 else []
+        revision = max(changed.values(), default=0)
+        topics = [topic for topic, at in changed.items() if at > after] if after >= 0 else []
+        facts = self._facts.at(revision)
+        machine = machine_sentence(facts["device"])  # how much memory is free changes without anybody writing it down
+        return {"revision": revision, "topics": topics, "machine": machine, **facts}
+
+    def _top_facts(self) -> dict[str, Any]:
         live = self.store.jobs(kinds=["train"], states=LIVE)
         return {
-            "revision": self.store.revision(),
-            "topics": topics,
             "jobs": {
                 "running": len(live),
                 "queued": len(self.store.waiting(kinds=["train"])),
@@ -54,7 +60,7 @@ class Studio:
                 "step": int(live[0].progress.get("step") or 0) if live else 0,
                 "steps": int(live[0].progress.get("steps") or 0) if live else 0,
             },
-            "machine": machine_sentence(self._measured_device()),
+            "device": self._measured_device(),
             "fetches": self._fetches(),
         }
 

@@ -14,9 +14,11 @@ from typing import Any
 import gradio as gr
 
 from adapters_store.states import LIVE
+from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import runner
 from studio import actions, again, live_chart, run_facts
+from studio.latest import Latest
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, scripted
 from studio.static_files import PLOTLY, static_url
@@ -77,22 +79,32 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
     """What the page may ask. Each takes one JSON object, of which nothing is believed, and answers with one."""
     store = studio.store
 
+    listing = Latest(lambda: _Listing(store.jobs(limit=LISTED), store.waiting()))
+
     def runs_state(question: object) -> Answer:
-        """The list if it changed, the open run, and what is new of its curve."""
+        """What is new of the list, the open run, and what is new of its curve."""
         asked = question if isinstance(question, dict) else {}
         changed = store.changed()
         revision = max((changed.get(topic, 0) for topic in TOPICS), default=0)
-        jobs = store.jobs(limit=LISTED)
-        job = _chosen(jobs, store.job(_id(asked)) if asked.get("job") is not None else None)
+        known = listing.at(revision)
+        job = known.chosen(_id(asked), store) if asked.get("job") is not None else _chosen(known.jobs)
         listed = asked.get("listed")
-        fresh = not isinstance(listed, int) or revision > listed
+        since = listed if isinstance(listed, int) else -1
+        moved = max((changed.get(topic, 0) for topic in TOPICS if topic != "progress"), default=0) > since
         return {
             "revision": revision,
-            "rows": run_facts.rows(jobs, store.waiting()) if fresh else None,
+            "rows": known.rows if moved else None,
+            # Progress alone touches only what is under way; the rest of a long list need not travel each second.
+            "going": known.going if revision > since else [],
             "open": run_facts.opened(job) if job else None,
             "curve": _curve(job, asked) if job else None,
             "auto_resume": runner.auto_resume(store),
         }
+
+    def runs_stretch(question: object) -> Answer:
+        """A part of a run's curve that was zoomed into."""
+        asked = question if isinstance(question, dict) else {}
+        return live_chart.stretch(store, store.job(_id(asked)), _whole(asked, "from"), _whole(asked, "to"))
 
     def _curve(job: Job, asked: dict[str, Any]) -> dict[str, object]:
         known, after = asked.get("series"), asked.get("after")
@@ -136,7 +148,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         store.remember(runner.AUTO_RESUME, on)
         return {}
 
-    return [runs_state, stop_run, train_again, more_epochs, retry, set_auto_resume]
+    return [runs_state, runs_stretch, stop_run, train_again, more_epochs, retry, set_auto_resume]
 
 
 def answered(fn: Callable[[object], Answer]) -> Callable[[object], Answer]:
@@ -153,11 +165,26 @@ def answered(fn: Callable[[object], Answer]) -> Callable[[object], Answer]:
     return edge
 
 
-def _chosen(jobs: Sequence[Job], asked: Job | None) -> Job | None:
+class _Listing:
+    """The list of jobs at one revision: worked out once, for all tabs."""
+
+    def __init__(self, jobs: Sequence[Job], waiting: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.rows = run_facts.rows(jobs, waiting)
+        under_way = {job.id for job in jobs if job.state in LIVE}
+        self.going = [row for row in self.rows if row["key"] in under_way]
+        self._by_id = {job.id: job for job in jobs}
+
+    def chosen(self, id: int, store: Store) -> Job:
+        """The job with this id, which may be older than the list. NotFound if there is none."""
+        return self._by_id.get(id) or store.job(id)
+
+
+def _chosen(jobs: Sequence[Job]) -> Job | None:
     """The job to show when none is asked for: the run under way, else the newest run, else whatever there is."""
     trained = [job for job in jobs if job.kind == "train"]
     under_way = [job for job in trained if job.state in LIVE]
-    return asked or next(iter([*under_way, *trained, *jobs]), None)
+    return next(iter([*under_way, *trained, *jobs]), None)
 
 
 def _key(asked: dict[str, Any]) -> str | None:
@@ -170,4 +197,11 @@ def _id(asked: dict[str, Any]) -> int:
     number = asked.get("job")
     if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 2**53:
         raise ValueError(f"A job has a number, not {number!r}.")
+    return number
+
+
+def _whole(asked: dict[str, Any], name: str) -> int:
+    number = asked.get(name)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**53:
+        raise ValueError(f"A step is a whole number, not {number!r}.")
     return number

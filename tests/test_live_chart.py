@@ -1,22 +1,14 @@
-"""The curve handed to the page: thinned without losing anything one would look for, and only once."""
+"""The curve handed to the page: short plain numbers, and each of them only once."""
 
 import json
 import math
 from typing import Any
 
 from adapters_store.store import Store
-from adapters_store.tables import Job, Metric
+from adapters_store.tables import Job
 from jobs.process import identify
 from studio import live_chart
-from studio.live_chart import MOST_POINTS, columns, curve, thin
-
-
-def metric(step: int, loss: float | None, validation: float | None = None) -> Metric:
-    return Metric(step=step, loss=loss, validation_loss=validation, tokens=step * 10, seconds=step * 0.5)
-
-
-def noisy(count: int) -> list[Metric]:
-    return [metric(step, 2 + math.sin(step * 0.7) * 0.3, 1.5 if step % 500 == 0 else None) for step in range(count)]
+from studio.live_chart import curve, shortened
 
 
 def running_job(store: Store, steps: int) -> Job:
@@ -33,58 +25,17 @@ def report(store: Store, job: Job, steps: range) -> None:
     store.report(job.id, job.token, metrics=rows)
 
 
-def test_a_short_curve_is_left_as_it_is() -> None:
-    rows = noisy(MOST_POINTS)
-    points = thin(rows, MOST_POINTS)
-    assert [point.metric for point in points] == rows
-    assert {point.weight for point in points} == {1.0}
-
-
-def test_a_long_curve_has_at_most_the_points_that_can_be_drawn_in_order() -> None:
-    points = thin(noisy(100_000), MOST_POINTS)
-    steps = [point.metric.step for point in points]
-    assert MOST_POINTS // 2 < len(steps) <= MOST_POINTS
-    assert steps == sorted(set(steps))
-    assert (steps[0], steps[-1]) == (0, 99_999)
-
-
-def test_a_single_spike_survives_the_thinning() -> None:
-    rows = noisy(50_000)
-    rows[31_337].loss = 40.0
-    assert 40.0 in [point.metric.loss for point in thin(rows, MOST_POINTS)]
-
-
-def test_every_validation_and_the_best_one_survive_the_thinning() -> None:
-    rows = noisy(50_000)
-    rows[20_500].validation_loss = 0.9
-    kept = [p.metric for p in thin(rows, MOST_POINTS) if p.metric.validation_loss is not None]
-    assert len(kept) == 100
-    assert min(m.validation_loss or 9.0 for m in kept) == 0.9
-
-
-def test_so_many_validations_that_they_alone_are_too_many_keep_the_best() -> None:
-    rows = [metric(step, 2.0, 1.5) for step in range(30_000)]
-    rows[12_345].validation_loss = 0.5
-    points = thin(rows, MOST_POINTS)
-    assert len(points) <= MOST_POINTS
-    assert 0.5 in [p.metric.validation_loss for p in points]
-
-
-def test_the_means_of_a_thinned_curve_average_to_the_mean_of_the_whole() -> None:
-    rows = noisy(20_000)
-    points = thin(rows, MOST_POINTS)
-    weights = sum(p.weight for p in points)
-    mean = sum((p.mean or 0) * p.weight for p in points) / weights
-    whole = sum(row.loss or 0 for row in rows) / len(rows)
-    assert abs(mean - whole) < 1e-3
-
-
-def test_columns_are_of_one_length_and_plain_json() -> None:
-    rows = [metric(0, None, 3.0), metric(1, math.nan), metric(2, 2.123456789)]
-    made = columns(thin(rows, MOST_POINTS))
-    assert {len(values) for values in made.values()} == {3}
-    assert made["loss"] == [None, None, 2.1235]
+def test_numbers_are_short_and_plain_json() -> None:
+    made = shortened({"step": [0, 1], "loss": [math.nan, 2.123456789], "mean": [None, math.inf]})
+    assert made == {"step": [0, 1], "loss": [None, 2.1235], "mean": [None, None]}
     json.dumps(made, allow_nan=False)
+
+
+def test_a_stretch_holds_the_steps_it_was_asked_for(store: Store) -> None:
+    job = running_job(store, 50)
+    found = live_chart.stretch(store, job, 10, 20)
+    assert found["series"] == live_chart.series(job)
+    assert found["columns"]["step"] == list(range(10, 21))  # type: ignore[index]
 
 
 def test_a_page_that_holds_the_curve_gets_only_what_is_new(store: Store) -> None:

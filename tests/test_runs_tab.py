@@ -11,7 +11,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 from jobs import runner
 from jobs.ask import Answerer
-from studio import actions, again, run_facts
+from studio import actions, again, run_facts, runs_tab
 from studio.page import Studio
 from studio.runs_tab import answered, questions
 from tests.furnish import furnish
@@ -111,3 +111,35 @@ def test_whether_interrupted_runs_go_on_by_themselves_is_remembered(store: Store
         assert ask["runs_state"]({})["auto_resume"] is on
     assert "did not work" in ask["set_auto_resume"]({"on": "maybe"})["problem"]
     assert ask["runs_state"]({})["auto_resume"] is True
+
+
+def test_while_only_progress_is_made_only_what_is_under_way_is_told_again(
+    store: Store, finished: Job, ask: dict[str, Ask]
+) -> None:
+    running = store.claim(store.submit("train", "running", {}).id, Owner(2**22 + 1, 1.0, "boot"))
+    assert running is not None
+    first = ask["runs_state"]({})
+    assert [row["key"] for row in first["rows"]] == [running.id, finished.id]
+    assert ask["runs_state"]({"listed": first["revision"]})["rows"] is None
+    store.report(running.id, running.token, progress={"step": 5, "steps": 9})
+    more = ask["runs_state"]({"listed": first["revision"]})
+    assert more["rows"] is None
+    assert [(row["key"], row["fact"]) for row in more["going"]] == [(running.id, "step 5 of 9")]
+    store.move(running.id, "failed", who="test", token=running.token)
+    assert len(ask["runs_state"]({"listed": more["revision"]})["rows"]) == 2
+
+
+def test_a_job_older_than_the_list_is_still_opened(
+    store: Store, finished: Job, ask: dict[str, Ask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_tab, "LISTED", 1)
+    newer = store.submit("train", "newer", {})
+    assert [row["key"] for row in ask["runs_state"]({})["rows"]] == [newer.id]
+    assert ask["runs_state"]({"job": finished.id})["open"]["name"] == finished.name
+    assert "no job" in ask["runs_state"]({"job": 99})["problem"]
+
+
+@pytest.mark.parametrize("step", [None, -1, "3", 2.5, True, 2**60])
+def test_a_stretch_without_whole_steps_is_refused_in_words(finished: Job, ask: dict[str, Ask], step: object) -> None:
+    assert "problem" in ask["runs_stretch"]({"job": finished.id, "from": 1, "to": step})
+    assert ask["runs_stretch"]({"job": finished.id, "from": 1, "to": 2})["from"] == 1

@@ -1,5 +1,6 @@
 // The loss chart of a run, and the four small ones under it. Fed with columns of numbers, first many, then only new ones;
-// keeps what the reader did (zoom, axis, scale) through every update. Knows nothing about jobs, servers or Gradio.
+// keeps what the reader did (zoom, axis, scale) through every update, and asks for the stretch that was zoomed into where
+// it has only some of its points. Knows nothing about jobs, servers or Gradio.
 
 import { digits, gigabytes, rate, say, show, whole } from "./dom.js";
 
@@ -52,11 +53,26 @@ export function smooth(steps, values, weights, sigma) {
   return result;
 }
 
+/** The values of a line at other steps, in order, drawn straight between the points it has. */
+function between(steps, values, at) {
+  const known = steps.map((step, i) => [step, values[i]]).filter(([, value]) => value != null);
+  let i = 0;
+  return at.map((step) => {
+    while (i < known.length && known[i][0] < step) i++;
+    const [[before, low], [after, high]] = [known[i - 1] ?? known[i] ?? [], known[i] ?? known[i - 1] ?? []];
+    return before === after ? (low ?? null) : low + ((high - low) * (step - before)) / (after - before);
+  });
+}
+
 export class LiveChart {
-  /** `parts`: elements {plot, reset, small: {learning_rate: {line, value, box}, ...}}; `url`: where Plotly is. */
-  constructor(parts, url) {
+  /**
+   * `parts`: elements {plot, reset, small: {learning_rate: {line, value, box}, ...}}; `url`: where Plotly is;
+   * `ask(from, to)`: gives a promise of the columns of these steps, in more of its points than the whole run has.
+   */
+  constructor(parts, url, ask) {
     this.parts = parts;
     this.url = url;
+    this.ask = ask;
     this.axis = "step";
     this.scale = "linear";
     this.turn = 0; // raised when the zoom is to be forgotten
@@ -74,8 +90,7 @@ export class LiveChart {
     this.series = series;
     this.steps = steps;
     this.columns = {};
-    this.best = null;
-    show(this.parts.reset, false);
+    this.near = null; // the stretch that was zoomed into: {from, to, columns}
   }
 
   get length() {
@@ -90,6 +105,12 @@ export class LiveChart {
     for (const [name, values] of Object.entries(columns)) (this.columns[name] ??= []).push(...values);
   }
 
+  /** The same curve from its start, thinned anew. What was zoomed into stays in sight. */
+  replace(columns) {
+    this.columns = columns;
+    if (!this.parts.reset.hidden) this.lookCloser();
+  }
+
   choose(what, value) {
     this[what] = value;
     this.whole();
@@ -97,6 +118,7 @@ export class LiveChart {
 
   whole() {
     this.turn += 1;
+    this.near = null;
     show(this.parts.reset, false);
     this.draw();
   }
@@ -128,16 +150,52 @@ export class LiveChart {
     await Plotly.react(plot, traces, layout, settings);
     if (!this.drawn) {
       plot.on("plotly_doubleclick", () => this.whole());
-      plot.on("plotly_relayout", (change) => show(this.parts.reset, "xaxis.range[0]" in change || "yaxis.range[0]" in change || !this.parts.reset.hidden));
+      plot.on("plotly_relayout", (change) => this.zoomed(change));
       this.drawn = true;
     }
     for (const [name, format] of SMALL) this.paintSmall(name, format);
   }
 
+  // --- the stretch that was zoomed into ---
+
+  zoomed(change) {
+    show(this.parts.reset, "xaxis.range[0]" in change || "yaxis.range[0]" in change || !this.parts.reset.hidden);
+    if ("xaxis.range[0]" in change) this.lookCloser();
+  }
+
+  /** Ask for the points of the stretch that is seen, where those that are here stand for many. */
+  async lookCloser() {
+    const { step = [], weight = [] } = this.columns;
+    const [left, right] = this.parts.plot.layout.xaxis.range;
+    const x = this.along(this.columns);
+    const first = Math.max(0, x.findIndex((at) => at >= left) - 1);
+    const end = x.findIndex((at) => at > right);
+    const last = end < 0 ? x.length - 1 : end;
+    if (weight.slice(first, last + 1).every((one) => one === 1)) return;
+    const { series, turn } = this;
+    const columns = await this.ask(step[first], step[last]);
+    if (!columns || series !== this.series || turn !== this.turn) return;
+    this.near = { from: step[first], to: step[last], columns };
+    this.draw();
+  }
+
+  /** Everything that is drawn: the whole run, with the stretch that was zoomed into in its place. */
+  shown() {
+    const { columns: all, near } = this;
+    const { step = [], mean = [], weight = [] } = all;
+    const calm = smooth(step, mean, weight, Math.max(1.5, SIGMA * weight.reduce((sum, value) => sum + value, 0)));
+    if (!near) return { ...all, calm };
+    const from = step.findIndex((at) => at >= near.from);
+    const to = step.findLastIndex((at) => at <= near.to) + 1;
+    const put = (old, more) => [...old.slice(0, from), ...more, ...old.slice(to)];
+    const names = ["step", "loss", "validation_loss", "tokens", "seconds"];
+    const joined = Object.fromEntries(names.map((name) => [name, put(all[name], near.columns[name])]));
+    return { ...joined, calm: put(calm, between(step, calm, near.columns.step)) };
+  }
+
   // --- the large chart ---
 
-  along() {
-    const { step = [], tokens = [], seconds = [] } = this.columns;
+  along({ step = [], tokens = [], seconds = [] }) {
     if (this.axis === "tokens") return tokens;
     return this.axis === "time" ? seconds.map((value) => value / this.unit().seconds) : step;
   }
@@ -167,12 +225,10 @@ export class LiveChart {
   }
 
   figure(width) {
-    const { step = [], loss = [], mean = [], weight = [], validation_loss: validation = [] } = this.columns;
-    const x = this.along();
-    const counted = weight.reduce((sum, value) => sum + value, 0);
-    const calm = smooth(step, mean, weight, Math.max(1.5, SIGMA * counted));
+    const shown = this.shown();
+    const { loss = [], validation_loss: validation = [], calm } = shown;
     const range = this.range(loss, validation);
-    const seen = { x, calm, loss, validation, range };
+    const seen = { x: this.along(shown), calm, loss, validation, range };
     return { traces: this.traces(seen), layout: this.layout(seen, width) };
   }
 

@@ -33,7 +33,8 @@ class Runs {
   }
 
   start() {
-    const wake = () => this.pull();
+    // What is live is asked for in a moment anyway.
+    const wake = ({ type }) => (this.live && type === "studio:changed" ? null : this.pull());
     const open = (event) => this.open(Number(event.detail) || null, false);
     window.addEventListener("studio:job", open);
     window.addEventListener("studio:changed", wake);
@@ -86,6 +87,7 @@ class Runs {
 
   later() {
     clearTimeout(this.timer);
+    if (document.visibilityState !== "visible") return; // the change back to visible asks at once
     const pause = this.failures ? PATIENCE[Math.min(this.failures, PATIENCE.length) - 1] : this.live ? PAUSE.live : PAUSE.still;
     this.timer = setTimeout(() => this.pull(), pause);
   }
@@ -99,14 +101,23 @@ class Runs {
     show(this.parts.stale, true);
   }
 
+  /** The points of a stretch of the open run; nothing where they cannot be had, and the chart stays as it is. */
+  async stretch(from, to) {
+    try {
+      const { series, columns } = await this.server.runs_stretch({ job: this.run.id, from, to });
+      return series === this.chart.series ? columns : null;
+    } catch {
+      return null;
+    }
+  }
+
   // --- showing ---
 
-  take({ revision, rows, open, curve, auto_resume: auto }) {
+  take({ revision, rows, going, open, curve, auto_resume: auto }) {
     this.parts.auto.checked = auto;
-    if (rows) {
-      this.listed = revision;
-      this.showRows(rows);
-    }
+    this.listed = revision;
+    if (rows) this.showRows(rows);
+    else for (const row of going) this.showGoing(row);
     this.live = Boolean(open?.live || open?.waiting);
     show(this.parts.empty, !open);
     show(this.parts.list, Boolean(open));
@@ -125,6 +136,11 @@ class Runs {
     }
     const done = rows.filter((row) => row.group === "Done").length;
     say(this.parts.more, `Show ${done} done`);
+  }
+
+  showGoing(row) {
+    const node = this.element.querySelector(`.runs-list li[data-key="${row.key}"]`);
+    if (node) updateRow(node, row);
   }
 
   makeRow({ key }) {
@@ -191,14 +207,15 @@ class Runs {
 
   showCurve(open, curve) {
     const { chart, parts } = this;
-    const fresh = curve.reset || chart.series !== curve.series;
-    if (fresh) chart.clear(curve.series, open.steps);
+    const another = chart.series !== curve.series;
+    if (another) chart.clear(curve.series, open.steps);
     const steps = chart.steps;
     chart.steps = open.steps;
-    chart.add(curve.columns);
+    if (curve.reset) chart.replace(curve.columns);
+    else chart.add(curve.columns);
     parts.plot.setAttribute("aria-label", `Loss of ${open.name}. ${open.sentence}`);
     parts.csv.href = `/download/metrics/${open.id}.csv`;
-    if (fresh || curve.columns.step.length || steps !== open.steps) chart.draw();
+    if (another || curve.columns.step.length || steps !== open.steps) chart.draw();
   }
 
   // --- doing ---
@@ -267,7 +284,7 @@ class Runs {
     parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), this.makeCurve());
     parts.stale = h("p", { class: "stale-line", role: "status", hidden: true });
     this.element.replaceChildren(h("div", { class: "runs" }, parts.list, h("div", {}, parts.stale, parts.empty, parts.run)));
-    this.chart = new LiveChart(parts, plotly);
+    this.chart = new LiveChart(parts, plotly, (from, to) => this.stretch(from, to));
     this.element.querySelectorAll(".seg").forEach((seg) => this.bindChoice(seg));
   }
 
