@@ -2,9 +2,13 @@
 
     W0 = U S V^T;    A0 = sqrt(S_r) V_r^T,  B0 = U_r sqrt(S_r)  of the r largest;    h = (W0 - B0 A0) x + B A x
 
-The paper changes the base to W0 - B0 A0. Here W0 stays untouched and the same h is computed as W0 x + B A x - B0 A0 x:
-the two products cancel exactly at step 0, and switching the adapter off leaves the base. For the same reason what is
-stored is the equivalent LoRA of rank 2r, [B, -B0] [A; A0].
+The paper changes the base to W0 - B0 A0. Here W0 stays untouched, so that an adapter switched off is the base, and
+
+    h = W0 x + (B A - B0 A0) x = W0 x + (B (A - A0) + (B - B0) A0) x
+
+is computed as it stands on the right: sums of small products, exactly zero at step 0. The two on the left are as large
+as W0 and would cancel to what is left of their rounding. What is stored is the equivalent LoRA of rank 2r,
+[B, B - B0] [A - A0; A0].
 
 With a scale s, A0 and B0 are divided by sqrt(s), so that s B0 A0 is the paper's product.
 """
@@ -34,11 +38,14 @@ class PiSSALinear(LoRALinear):
 
     def update(self, x: Tensor) -> Tensor:
         """s (B A - B0 A0) x: (..., I) to (..., O)."""
-        return super().update(x) - F.linear(F.linear(x, self.first_A), self.first_B) * self.scaling
+        moved = F.linear(F.linear(x, self.lora_A - self.first_A), self.lora_B)
+        turned = F.linear(F.linear(x, self.first_A), self.lora_B - self.first_B)
+        return (moved + turned) * self.scaling
 
     def as_lora(self) -> tuple[Tensor, Tensor]:
         """The equivalent A (2r, I) and B (O, 2r) beside an untouched base, with the same scale s."""
-        return torch.cat([self.lora_A, self.first_A]), torch.cat([self.lora_B, -self.first_B], dim=1)
+        a = torch.cat([self.lora_A - self.first_A, self.first_A])
+        return a, torch.cat([self.lora_B, self.lora_B - self.first_B], dim=1)
 
 
 def principal(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
