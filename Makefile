@@ -2,10 +2,11 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 TEST := .venv-test/bin/python
+BENCH := .venv-bench/bin/python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and "LoRA Studio needs Python 3.11 or newer; choose one with PYTHON=...")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test methods clean
+.PHONY: help run demo test methods bench clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## */  make \1\t/p' $(MAKEFILE_LIST)
@@ -25,8 +26,11 @@ test: .venv-test/ready  ## linters, types and all tests, in an environment of th
 methods: .venv-test/ready  ## measure every method on every architecture and write the table of docs/methods.md
 	$(TEST) -m tests.methods_table
 
+bench: .venv-bench/ready  ## measure side by side with PEFT + Trainer and TRL, and write docs/benchmarks.md
+	$(BENCH) -m benchmarks
+
 clean:  ## remove the environments and caches; data folders stay
-	rm -rf .venv .venv-test .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-test .venv-bench .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are made last, so that an installation that was interrupted begins again.
@@ -43,4 +47,11 @@ clean:  ## remove the environments and caches; data folders stay
 	$(PYTHON) -m venv .venv-test
 	$(TEST) -m pip install --quiet --upgrade 'pip>=25'
 	$(TEST) -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+.venv-bench/ready: requirements.txt requirements-bench.txt
+	@$(PYTHON) -c '$(NEW_ENOUGH)'
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH) -m pip install --quiet --upgrade 'pip>=25'
+	$(BENCH) -m pip install --quiet -r requirements-bench.txt
 	@touch $@
