@@ -4,19 +4,28 @@ A part of the command line, apart for its size; the edge and the exit codes are 
 Gradio.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapters_store.tables import Adapter
-from jobs import start_adapter
-from jobs.progress import job_sentence
-from studio import actions, adapter_actions, asking, method_words, records
+from studio.deferred import Deferred
 from studio.edge import CommandFailed, UsageError
 from studio.options import PLAIN, AsJson, Commands, DataDir
 from studio.terminal import plain, say, show, table
 from studio.words import file_name
+
+if TYPE_CHECKING:
+    from adapters_store.tables import Adapter
+    from jobs import progress, start_adapter
+    from studio import actions, adapter_actions, asking, method_words, records
+else:
+    progress, start_adapter = Deferred("jobs.progress"), Deferred("jobs.start_adapter")
+    actions, adapter_actions = Deferred("studio.actions"), Deferred("studio.adapter_actions")
+    asking, method_words = Deferred("studio.asking"), Deferred("studio.method_words")
+    records = Deferred("studio.records")
 
 Which = Annotated[str, typer.Argument(metavar="NAME_OR_NUMBER", help="Its name or its number.", show_default=False)]
 adapters = Commands(help="The library of trained adapters.", **PLAIN)
@@ -127,7 +136,7 @@ def import_adapter(
         chosen = asking.base_model(store, base).id if base else None
         job = asking.wait(store, adapter_actions.import_adapter(store, source, chosen, name))
         if job.state != "completed" or job.adapter_id is None:
-            raise CommandFailed(f"The adapter was not imported. {job_sentence(job)}")
+            raise CommandFailed(f"The adapter was not imported. {progress.job_sentence(job)}")
         made = store.adapter(job.adapter_id)
     show(as_json, records.adapter_record(made), f"Adapter {made.id}: {plain(made.name)}")
 
@@ -147,7 +156,7 @@ def merge_adapter(
         adapter = asking.adapter(store, which)
         job = asking.wait(store, adapter_actions.merge_adapter(store, adapter.id, to))
         if job.state != "completed":
-            raise CommandFailed(f"Nothing was written. {job_sentence(job)}")
+            raise CommandFailed(f"Nothing was written. {progress.job_sentence(job)}")
     folder, dtype = job.settings["folder"], job.progress.get("dtype")
     if adapter.settings.get("base_precision", "full") != "full":
         say(f"The adapter was trained on a base in few bits: that base was put back to {dtype} and merged so.")

@@ -16,7 +16,6 @@ from studio import actions, adapter_actions
 
 ENDED_WITH_ADAPTER = ("completed", "stopped")
 ENDED_WITHOUT = ("failed", "cancelled", "interrupted")
-ANEW = "The learning rate schedule starts anew with its warm-up."
 
 
 def can_go_on(job: Job) -> bool:

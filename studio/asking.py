@@ -16,7 +16,8 @@ from jobs.progress import job_sentence
 from studio import actions
 from studio.contestants import precision, precision_note
 from studio.edge import CommandFailed, UsageError, log_to
-from studio.terminal import follow, say
+from studio.following import follow
+from studio.terminal import say
 
 STARTER = "starter"
 MOST_ADAPTERS = 4

@@ -5,21 +5,30 @@ be. Imports neither torch nor Gradio; what the commands do is in `actions.py`, a
 `engine/settings.py`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapters_store.store import Store
-from adapters_store.tables import Job
-from jobs import runner
-from studio import actions, again, asking, doctor, records
 from studio.adapter_commands import adapters
+from studio.deferred import Deferred
 from studio.edge import CommandFailed, at_the_edge
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.terminal import plain, print_json, say, show, side_by_side, table
+from studio.words import ANEW
+
+if TYPE_CHECKING:
+    from adapters_store.store import Store
+    from adapters_store.tables import Job
+    from jobs import runner
+    from studio import actions, again, asking, doctor, records
+else:
+    runner, actions, again = Deferred("jobs.runner"), Deferred("studio.actions"), Deferred("studio.again")
+    asking, doctor, records = Deferred("studio.asking"), Deferred("studio.doctor"), Deferred("studio.records")
 
 JobNumber = Annotated[int, typer.Argument(metavar="NUMBER", help="The number of the job.", min=1, show_default=False)]
 
@@ -49,7 +58,7 @@ def train(
     ] = "",
     model: Annotated[
         str,
-        typer.Option("--model", metavar="MODEL", help="A base model's name or number.", show_default=asking.STARTER),
+        typer.Option("--model", metavar="MODEL", help="A base model's name or number.", show_default="starter"),
     ] = "",
     parent: Annotated[
         str,
@@ -144,7 +153,7 @@ def stop_job(
 def run_again(
     number: JobNumber,
     epochs: Annotated[
-        str, typer.Option(metavar="WHOLE", help=f"This many more, from the adapter it left. {again.ANEW}")
+        str, typer.Option(metavar="WHOLE", help=f"This many more, from the adapter it left. {ANEW}")
     ] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Print the new job's number and do not wait.")] = False,
     as_json: AsJson = False,
@@ -155,7 +164,7 @@ def run_again(
         job = store.job(number)
         more = again.more_epochs(store, job, epochs) if epochs else again.from_the_beginning(store, job)
         if more.start_adapter_name and epochs:
-            say(f"Goes on from {plain(more.start_adapter_name)}. {again.ANEW}")
+            say(f"Goes on from {plain(more.start_adapter_name)}. {ANEW}")
         _see_through(store, more, detach, as_json)
 
 

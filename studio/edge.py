@@ -8,11 +8,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters_store.errors import NameRefused, NotFound, StoreError
-from engine.data.check import DataError
-from engine.settings import SettingsError
-from jobs.ask import AnswererError
-from studio.actions import ActionError, NotNow
 from studio.terminal import say
 
 log = logging.getLogger(__name__)
@@ -28,24 +23,32 @@ class CommandFailed(Exception):
     """The work was done as asked and did not succeed. The message says why."""
 
 
-_ASKED_WRONG = (SettingsError, DataError, NotFound, NameRefused, ActionError, UsageError)
-_FOR_PEOPLE = (*_ASKED_WRONG, StoreError, AnswererError, CommandFailed)
-
-
 def at_the_edge(command: Callable[[], None]) -> int:
     """Do `command`; return the exit code, after saying on stderr what went wrong."""
     try:
         command()
-    except _FOR_PEOPLE as error:
-        _tell(error)
-        return BAD_VALUES if isinstance(error, _ASKED_WRONG) and not isinstance(error, NotNow) else FAILED
     except KeyboardInterrupt:
         return LET_GO
     except Exception as error:
-        log.exception("the command failed")
-        say(f"That did not work ({type(error).__name__}: {error}). {_where_the_log_is()}")
-        return FAILED
+        return _failed(error)
     return 0
+
+
+def _failed(error: Exception) -> int:
+    # Imported here: a command that goes well, such as one that only shows its help, needs none of them.
+    from adapters_store.errors import NameRefused, NotFound, StoreError
+    from engine.data.check import DataError
+    from engine.settings import SettingsError
+    from jobs.ask import AnswererError
+    from studio.actions import ActionError, NotNow
+
+    asked_wrong = (SettingsError, DataError, NotFound, NameRefused, ActionError, UsageError)
+    if isinstance(error, (*asked_wrong, StoreError, AnswererError, CommandFailed)):
+        _tell(error)
+        return BAD_VALUES if isinstance(error, asked_wrong) and not isinstance(error, NotNow) else FAILED
+    log.error("the command failed", exc_info=error)
+    say(f"That did not work ({type(error).__name__}: {error}). {_where_the_log_is()}")
+    return FAILED
 
 
 def log_to(file: Path) -> None:

@@ -28,8 +28,8 @@ from adapters_store.tables import Owner
 from jobs import process, runner
 from studio import actions
 from studio.edge import CommandFailed, UsageError, log_to
+from studio.following import follow
 from studio.guard import token_of
-from studio.terminal import follow
 
 log = logging.getLogger(__name__)
 

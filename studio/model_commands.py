@@ -4,17 +4,25 @@ A part of the command line, apart for its size; the edge and the exit codes are 
 Gradio.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs import sources
-from studio import actions, asking, inspecting, records
+from studio.deferred import Deferred
 from studio.edge import UsageError
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.terminal import plain, say, show, table
 from studio.words import size
+
+if TYPE_CHECKING:
+    from jobs import sources
+    from studio import actions, asking, inspecting, records
+else:
+    sources, actions, asking = Deferred("jobs.sources"), Deferred("studio.actions"), Deferred("studio.asking")
+    inspecting, records = Deferred("studio.inspecting"), Deferred("studio.records")
 
 models = Commands(help="The base models.", **PLAIN)
 

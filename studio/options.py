@@ -35,11 +35,15 @@ def with_settings(command: Command) -> Command:
         own = {name: given.pop(name) for name in list(given) if name not in RunSettings.model_fields}
         command(**own, **chosen)
 
-    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    hints = typing.get_type_hints(command, include_extras=True)
+    own = [
+        p.replace(annotation=hints[p.name])
+        for p in inspect.signature(command).parameters.values()
+        if p.kind is not p.VAR_KEYWORD
+    ]
     options = [_parameter(name) for name in RunSettings.model_fields]
     filled.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    hints = typing.get_type_hints(command, include_extras=True)
-    filled.__annotations__ = {p.name: hints.get(p.name, p.annotation) for p in (*own, *options)}
+    filled.__annotations__ = {p.name: p.annotation for p in (*own, *options)}
     return filled
 
 

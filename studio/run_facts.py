@@ -11,6 +11,7 @@ from adapters_store.states import LIVE
 from adapters_store.tables import Job
 from jobs.progress import duration, job_sentence, loss_text
 from studio import again, method_words
+from studio.words import ANEW
 
 DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
 KINDS = {"fetch": "model", "import": "import", "export": "merge"}  # what a row is said to be, where it is no run
@@ -64,7 +65,7 @@ def more(job: Job) -> Facts | None:
         return None
     return {
         "epochs": int(job.settings.get("epochs") or 1),
-        "says": f"On the same data with the same settings, from the adapter of this run. {again.ANEW}",
+        "says": f"On the same data with the same settings, from the adapter of this run. {ANEW}",
     }
 
 

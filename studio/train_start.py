@@ -17,11 +17,12 @@ from adapters_store.errors import NotFound
 from adapters_store.tables import Adapter
 from engine.settings import SHAPE, RunSettings, SettingsError
 from jobs.start_adapter import SPLIT, shape_of, split_kept
-from studio import again, method_words
+from studio import method_words
 from studio.page import Studio, problem_list
 from studio.train_events import TrainEvents
 from studio.train_layout import Layout
 from studio.train_settings import ORDER
+from studio.words import ANEW
 
 FROM_BASE = ("The base model", 0)
 _LOCKED = "locked"  # beside the settings in the page's defaults; no setting is called so
@@ -139,7 +140,7 @@ def _help(start: Adapter | None, kept: Collection[str]) -> str:
     aside = f"{titles} are locked too, so that rows it was measured on are not learned now. "
     words = (
         f"The run goes on from {start.name} and keeps its shape ({method_words.of_settings(_plain(shape_of(start)))}), "
-        f"so those settings are locked. {aside if set(SPLIT) <= set(kept) else ''}{again.ANEW}"
+        f"so those settings are locked. {aside if set(SPLIT) <= set(kept) else ''}{ANEW}"
     )
     return f'<p class="help">{html.escape(words)}</p>'
 

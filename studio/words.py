@@ -8,6 +8,8 @@ import re
 import unicodedata
 from collections.abc import Collection
 
+ANEW = "The learning rate schedule starts anew with its warm-up."  # said wherever a run is given more epochs
+
 LONGEST = 80  # characters
 
 

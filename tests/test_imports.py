@@ -94,3 +94,7 @@ def test_the_worker_and_the_answerer_hold_no_gradio() -> None:
 
 def test_starting_a_worker_does_not_wait_for_torch() -> None:
     assert "torch" not in loaded_by("import jobs.worker, jobs.answerer, engine.starter")
+
+
+def test_the_command_line_waits_for_the_library_only_when_it_is_asked_for() -> None:
+    assert not loaded_by("import studio.cli") & {"sqlalchemy", "alembic", "psutil", "httpx"}

@@ -6,13 +6,13 @@ import pytest
 
 from adapters_store.store import Owner, Store
 from jobs import runner
-from studio import terminal
+from studio import following
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "ensure", lambda root: None)
-    monkeypatch.setattr(terminal, "POLL", 0.01)
+    monkeypatch.setattr(following, "POLL", 0.01)
 
 
 def interrupted(store: Store) -> int:
@@ -22,12 +22,12 @@ def interrupted(store: Store) -> int:
 
 
 def test_a_run_that_stays_interrupted_is_followed_to_there(store: Store) -> None:
-    assert terminal.follow(store, interrupted(store)).state == "interrupted"
+    assert following.follow(store, interrupted(store)).state == "interrupted"
 
 
 def test_a_run_that_goes_on_by_itself_is_followed_further(store: Store) -> None:
     job_id = interrupted(store)
-    looks = iter(terminal._looks(store, job_id, threading.Event()))
+    looks = iter(following._looks(store, job_id, threading.Event()))
     assert next(looks).state == "interrupted"
     store.move(job_id, "queued", who="runner")
     assert next(looks).state == "queued"
