@@ -14,6 +14,7 @@ from studio.contestants import Contestant
 from studio.library_view import bare_hash
 
 Grid = dict[str, Any]
+EMPTY: Grid = {"state": "empty", "columns": [], "status": ""}
 SHORT = 7  # characters of a hash that are enough to tell two adapters apart
 
 
@@ -43,9 +44,9 @@ class Pace:
         return list(self._rates)
 
 
-def empty(advice: str, example: str) -> Grid:
-    """What stands in the answers' place before the first question."""
-    return {"state": "empty", "columns": [], "status": "", "advice": advice, "example": example}
+def hint(advice: str, example: str) -> dict[str, str]:
+    """What is said in the answers' place before the first question."""
+    return {"advice": advice, "example": example}
 
 
 def waiting(chosen: Sequence[Contestant], sampling: Sampling, note: str) -> Grid:

@@ -50,7 +50,7 @@ class Compare:
 
     def __init__(self, studio: Studio, shell: Shell):
         self.studio, self.store, self.shell = studio, studio.store, shell
-        self.chosen = gr.Textbox("", label="chosen", visible="hidden", elem_id="compare-chosen")
+        self.chosen = gr.Textbox(contestants.NOBODY_YET, label="chosen", visible="hidden", elem_id="compare-chosen")
         with gr.Column(elem_classes="card ask-card"):
             html('<h2 class="for-readers">Compare</h2>', elem_classes="for-readers")
             with gr.Row(elem_classes="ask-row"):
@@ -66,7 +66,8 @@ class Compare:
                 )
                 self.go = gr.Button("Answer", variant="primary", scale=0, min_width=120, elem_id="compare-go")
                 self.halt = gr.Button("Stop", visible=False, scale=0, min_width=120, elem_id="compare-stop")
-            self.problems = html(elem_id="compare-problems")
+            # Apart, so that what is said about the choice never takes back why a press of Answer came to nothing.
+            self.problems, self.refused = html(elem_id="compare-problems"), html(elem_id="compare-refused")
             self.note = html(elem_id="compare-note")
             with gr.Accordion("Sampling", open=False, elem_id="compare-sampling"), gr.Row():
                 self._sampling()
@@ -75,7 +76,8 @@ class Compare:
             "mountAnswers",
             "element, trigger, watch, props",
             "example",
-            value=answer_grid.empty("", ""),
+            value=answer_grid.EMPTY,
+            hint=answer_grid.hint("", ""),
             html_template="<div></div>",
             elem_id="compare-answers",
         )
@@ -99,83 +101,73 @@ class Compare:
         at_once = {**quiet, "queue": False}
         # What settles the choice goes one after the other, or an older answer could arrive last.
         in_turn = {**quiet, "concurrency_id": "choice", "concurrency_limit": 1}
+        # None of this ever writes the answers, so it cannot cover them however late it comes.
+        who = [shell.contestants, self.chosen]
         filled: Any = [self.who, self.chosen, self.note, self.problems, self.grid]
         fill = said(self.fill, self.problems)
         renew = said(self.renew, self.problems)
 
-        shell.page.load(said(self.opened, self.problems), None, filled, **in_turn)
-        handed = shell.contestants.change(fill, [shell.contestants, self.chosen, self.grid], filled, **in_turn)
+        shell.opened.then(renew, who, filled, **in_turn)
+        handed = shell.contestants.change(fill, who, filled, **in_turn)
         handed.then(None, None, None, js=_FOCUS, show_progress="hidden")
-        shell.pulse.adapters_changed(renew, [self.chosen, self.grid], filled, trigger_mode="always_last", **in_turn)
-        shell.pulse.models_changed(renew, [self.chosen, self.grid], filled, trigger_mode="always_last", **in_turn)
+        shell.pulse.adapters_changed(renew, who, filled, trigger_mode="always_last", **in_turn)
+        shell.pulse.models_changed(renew, who, filled, trigger_mode="always_last", **in_turn)
         self.who.input(None, [self.who], [self.chosen, shell.contestants], js=_CHOSEN, show_progress="hidden")
-        self.chosen.change(
-            said(self.judge, self.problems), [self.chosen, self.grid], [self.note, self.problems, self.grid], **in_turn
-        )
-        self.grid.example(said(self.example, self.problems), [self.chosen], [self.prompt, self.problems], **at_once)
+        self.chosen.change(fill, who, filled, **in_turn)
+        self.grid.example(said(self.example, self.refused), who, [self.prompt, self.refused], **at_once)
 
-        asked = [self.chosen, self.prompt, self.seed, self.temperature, self.top_p, self.max_tokens]
-        shown = [self.grid, self.go, self.halt, self.problems, self.note]
+        asked = [*who, self.prompt, self.seed, self.temperature, self.top_p, self.max_tokens]
+        shown = [self.grid, self.go, self.halt, self.problems, self.refused, self.note]
         # "multiple": after Stop the browser takes the old question for pending until the server has ended it, and would
         # drop the next one. It waits in turn instead.
         ask: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "answers", "trigger_mode": "multiple", **quiet}
         ended = [self.grid, self.go, self.halt]
         events: Any = [
-            way(said(self.answer, self.problems), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)
+            way(said(self.answer, self.refused), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)
         ]
         self.halt.click(self.stopped, self.grid, ended, cancels=events, **at_once)
 
     # --- who answers ---
 
-    def opened(self, request: gr.Request) -> Update:
-        """The choices when a page is opened, and the contestants its address names."""
-        return self._show(contestants.with_base(self.store, request.query_params.get("contestants")), None)
-
-    def fill(self, handed: str, chosen: str, grid: Any) -> Update:
+    def fill(self, handed: str, chosen: str) -> Update:
         """The contestants handed over from a run or the library; nothing moves when they are the chosen ones."""
-        current = contestants.read(self.store, chosen)
-        wanted = contestants.with_base(self.store, handed)
-        if current and _adapters(current) == _adapters(wanted):
-            return self._judged(current, grid)
-        return self._show(wanted, grid)
+        people = contestants.standing(self.store, handed, chosen)
+        return self._judged(people) if _text(people) == chosen else self._show(people)
 
-    def renew(self, chosen: str, grid: Any) -> Update:
-        """The choices after the library changed; what was deleted is no longer chosen."""
-        current = contestants.read(self.store, chosen)
-        return self._show(current or contestants.with_base(self.store, ""), grid)
+    def renew(self, handed: str, chosen: str) -> Update:
+        """The choices, when a page is opened or the library has changed; what was deleted is no longer chosen."""
+        people = contestants.standing(self.store, handed, chosen)
+        return self._show(people or contestants.with_base(self.store, ""))
 
-    def judge(self, chosen: str, grid: Any) -> Update:
-        """What is to be said about the choice, before anyone presses Answer."""
-        return self._judged(contestants.read(self.store, chosen), grid)
-
-    def _show(self, chosen: list[Contestant], grid: Any) -> Update:
-        values = [one.value for one in chosen]
+    def _show(self, chosen: list[Contestant]) -> Update:
+        choices = contestants.choices(self.store)
         return {
-            self.who: gr.Dropdown(choices=contestants.choices(self.store), value=values),
-            self.chosen: ",".join(values),
-            **self._judged(chosen, grid),
+            self.who: gr.Dropdown(choices=choices, value=[one.value for one in chosen]),
+            self.chosen: _text(chosen),
+            **self._judged(chosen),
         }
 
-    def _judged(self, chosen: list[Contestant], grid: Any) -> Update:
+    def _judged(self, chosen: list[Contestant]) -> Update:
         # Nobody is told off for having chosen nobody yet.
         wrong = contestants.problems(chosen) if chosen else []
-        result: Update = {self.problems: problem_list(wrong), self.note: self._note(chosen)}
-        if not (isinstance(grid, dict) and grid.get("columns")):
-            advice = contestants.advice(chosen) if self.store.base_models() else NO_BASE
-            result[self.grid] = answer_grid.empty(advice, self._example(chosen))
-        return result
+        advice = contestants.advice(chosen) if self.store.base_models() else NO_BASE
+        return {
+            self.problems: problem_list(wrong),
+            self.note: self._note(chosen),
+            self.grid: gr.HTML(hint=answer_grid.hint(advice, self._example(chosen))),
+        }
 
     # --- asking ---
 
     def answer(
-        self, chosen: str, prompt: str, seed: float, temperature: float, top_p: float, max_tokens: float
+        self, handed: str, chosen: str, prompt: str, seed: float, temperature: float, top_p: float, max_tokens: float
     ) -> Iterator[Update]:
         """Stream the answers of all contestants; whoever stops listening stops the answerer within a token."""
-        people = contestants.read(self.store, chosen)
+        people = contestants.standing(self.store, handed, chosen)
         sampling, wrong = read_sampling(seed, temperature, top_p, max_tokens)
-        wrong = [*contestants.problems(people), *prompt_problems(prompt), *wrong]
-        if wrong:
-            yield {self.problems: problem_list(wrong)}
+        wrong, unfit = [*prompt_problems(prompt), *wrong], contestants.problems(people)
+        if wrong or unfit:
+            yield {self.problems: problem_list(unfit), self.refused: problem_list(wrong)}
             return
         asked_at = int(time.time() * 1000)
         grid = answer_grid.waiting(people, sampling, "Waiting for the first token; the first time the base is loaded.")
@@ -185,6 +177,7 @@ class Compare:
             self.go: gr.Button(visible=False),
             self.halt: gr.Button(visible=True),
             self.problems: "",
+            self.refused: "",
             self.note: self._note(people),
         }
         try:
@@ -196,7 +189,7 @@ class Compare:
         except AnswererError as error:
             # What was said so far stays; the reason stands beside it.
             broken = answer_grid.ended(grid, "The answers broke off.")
-            yield {self.grid: broken, self.problems: problem_list([str(error)]), **self._ready()}
+            yield {self.grid: broken, self.refused: problem_list([str(error)]), **self._ready()}
 
     def _stream(self, people: list[Contestant], prompt: str, sampling: Sampling) -> Iterator[Grid]:
         pace, snapshot, grid, shown = answer_grid.Pace(len(people)), None, {}, 0.0
@@ -249,9 +242,9 @@ class Compare:
         words = escape(" ".join(filter(None, said)))
         return f'<p class="status">{words}</p>' if words else ""
 
-    def example(self, chosen: str) -> Update:
+    def example(self, handed: str, chosen: str) -> Update:
         """Put the example into the prompt."""
-        return {self.prompt: self._example(contestants.read(self.store, chosen)), self.problems: ""}
+        return {self.prompt: self._example(contestants.standing(self.store, handed, chosen)), self.refused: ""}
 
     def _example(self, chosen: list[Contestant]) -> str:
         """A question in the manner of the sample the first adapter was trained on, from its held-out rows."""
@@ -265,8 +258,8 @@ class Compare:
         return first_question(rows[0]) if rows else ""
 
 
-def _adapters(chosen: list[Contestant]) -> list[int]:
-    return [one.adapter.id for one in chosen if one.adapter is not None]
+def _text(chosen: list[Contestant]) -> str:
+    return ",".join(one.value for one in chosen)
 
 
 def first_question(row: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from engine.settings import titles
 
 MOST_ADAPTERS = 4
 OFFERED = 200  # the newest adapters
+NOBODY_YET = "?"  # what the page keeps until it has been told who can answer
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,22 @@ def with_base(store: Store, adapter_ids: str | None) -> list[Contestant]:
     newest, _ = store.adapters(limit=1)
     bases = [newest[0].base_model] if newest else store.base_models()[:1]
     return [Contestant(base, None) for base in bases]
+
+
+def standing(store: Store, handed: str | None, chosen: str | None) -> list[Contestant]:
+    """The contestants while a handover may be on its way: those `handed` over count, as soon as they were.
+
+    Whoever chooses by hand changes both texts at once, so where they differ in the adapters `chosen` is the older one.
+    Bases are in `chosen` alone.
+    """
+    current, wanted = read(store, chosen), with_base(store, handed)
+    same = adapter_ids(current)[:MOST_ADAPTERS] == adapter_ids(wanted)
+    return current if same and chosen != NOBODY_YET else wanted
+
+
+def adapter_ids(chosen: Sequence[Contestant]) -> list[int]:
+    """The adapters among the contestants."""
+    return [one.adapter.id for one in chosen if one.adapter is not None]
 
 
 def problems(chosen: Sequence[Contestant]) -> list[str]:

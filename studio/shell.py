@@ -7,7 +7,7 @@ any time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import gradio as gr
@@ -58,7 +58,10 @@ def scripted(script: str, mount: str, given: str, events: str, **options: Any) -
 
 @dataclass
 class Shell:
-    """What the tabs share. `page.load(fn, ...)` runs when a page is opened; `start` is the adapter to train on from."""
+    """What the tabs share. `page.load(fn, ...)` runs when a page is opened; `start` is the adapter to train on from.
+
+    `opened.then(fn, ...)` runs once the fields hold what the address names.
+    """
 
     page: gr.Blocks
     tabs: gr.Tabs
@@ -67,6 +70,25 @@ class Shell:
     adapter: gr.Textbox
     contestants: gr.Textbox
     start: gr.Textbox
+    opened: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.opened = self._read_address()
+
+    def _read_address(self) -> Any:
+        def from_address(request: gr.Request) -> tuple[Any, Any, Any, Any]:
+            query = request.query_params
+            tab = query.get("tab", "train")
+            # What the address does not name is left alone: somebody quick may have chosen it already.
+            return (
+                gr.Tabs(selected=tab if tab in TABS else "train"),
+                _number(query.get("job")) or gr.skip(),
+                _number(query.get("adapter")) or gr.skip(),
+                _ids(query.get("contestants")) or gr.skip(),
+            )
+
+        shown = [self.tabs, self.job, self.adapter, self.contestants]
+        return self.page.load(from_address, None, shown, show_progress="hidden", queue=False)
 
     def go(self, tab: TabName) -> gr.Tabs:
         """The update that opens a tab; its event names `tabs` as an output."""
@@ -108,27 +130,15 @@ def _ids(text: str | None) -> str:
 
 
 def connect(shell: Shell) -> None:
-    """Address bar in, address bar out, and the running pill."""
-
-    def from_address(request: gr.Request) -> tuple[Any, Any, Any, Any]:
-        query = request.query_params
-        tab = query.get("tab", "train")
-        # What the address does not name is left alone: somebody quick may have chosen it already.
-        return (
-            gr.Tabs(selected=tab if tab in TABS else "train"),
-            _number(query.get("job")) or gr.skip(),
-            _number(query.get("adapter")) or gr.skip(),
-            _ids(query.get("contestants")) or gr.skip(),
-        )
+    """The fields into the address bar, and the running pill."""
 
     def open_run(event: gr.EventData) -> tuple[gr.Tabs, str]:
         return shell.go("runs"), _number(str(getattr(event, "id", "")))
 
     fields = [shell.job, shell.adapter, shell.contestants]
-    shell.page.load(from_address, None, [shell.tabs, *fields], show_progress="hidden", queue=False)
     shell.pulse.open_run(open_run, None, [shell.tabs, shell.job], show_progress="hidden", queue=False)
-    for field in fields:
-        field.change(
+    for one in fields:
+        one.change(
             None,
             fields,
             None,

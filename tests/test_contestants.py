@@ -42,6 +42,37 @@ def test_with_nothing_handed_over_the_base_alone_is_chosen_and_an_adapter_is_ask
     assert contestants.advice(chosen) == "Add an adapter to have something to compare."
 
 
+def test_a_handover_counts_before_the_choice_follows_it(store: Store) -> None:
+    llama = base(store, "llama")
+    one, two = adapter(store, llama, "one"), adapter(store, llama, "two")
+
+    def standing(handed: str, chosen: str) -> list[str]:
+        return [contestant.value for contestant in contestants.standing(store, handed, chosen)]
+
+    alone, first, second = f"base-{llama.id}", f"adapter-{one.id}", f"adapter-{two.id}"
+    assert standing("", contestants.NOBODY_YET) == [alone]
+    assert standing(f"{one.id}", contestants.NOBODY_YET) == [alone, first]
+    assert standing(f"{two.id}", f"{alone},{first}") == [alone, second]
+    assert standing(f"{two.id},{one.id}", f"{alone},{second}") == [alone, second, first]
+
+
+def test_what_was_chosen_by_hand_stands(store: Store) -> None:
+    llama, gpt = base(store, "llama"), base(store, "gpt")
+    five = [adapter(store, llama, f"a{i}") for i in range(5)]
+    ids = ",".join(str(one.id) for one in five[:4])  # as many as are handed over
+    for handed, chosen in (
+        ("", ""),
+        ("", f"base-{gpt.id}"),
+        (f"{five[0].id}", f"adapter-{five[0].id}"),
+        (f"{five[0].id}", f"base-{gpt.id},adapter-{five[0].id}"),
+        (ids, ",".join(f"adapter-{one.id}" for one in five)),
+    ):
+        found = contestants.standing(store, handed, chosen)
+        assert ",".join(one.value for one in found) == chosen
+    store.delete_adapter(five[0].id)
+    assert contestants.standing(store, f"{five[0].id}", f"adapter-{five[0].id}") == []
+
+
 def test_adapters_of_two_bases_are_refused_in_words(store: Store) -> None:
     llama, gpt = base(store, "llama"), base(store, "gpt")
     one, two = adapter(store, llama, "one"), adapter(store, gpt, "two")

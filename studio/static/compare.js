@@ -29,7 +29,6 @@ export function mountAnswers({ element, trigger, watch, props }) {
     const busy = shown.state === "waiting" || shown.state === "streaming";
     show(empty, shown.columns.length === 0);
     show(card, shown.columns.length > 0);
-    if (shown.columns.length === 0) drawEmpty(shown);
     grid.style.setProperty("--columns", shown.columns.length);
     grid.dataset.state = shown.state;
     grid.setAttribute("aria-busy", busy);
@@ -37,13 +36,16 @@ export function mountAnswers({ element, trigger, watch, props }) {
     say(status, shown.status ?? "");
   }
 
-  function drawEmpty(shown) {
-    say(advice, shown.advice || "Type a prompt and press Answer. Same seed, same sampling, one base in memory.");
-    say(example, shown.example ? `For example: ${shown.example}` : "");
-    show(example, Boolean(shown.example));
+  function drawHint() {
+    const hint = props.hint ?? {};
+    say(advice, hint.advice || "Type a prompt and press Answer. Same seed, same sampling, one base in memory.");
+    say(example, hint.example ? `For example: ${hint.example}` : "");
+    show(example, Boolean(hint.example));
   }
 
   watch("value", draw);
+  watch("hint", drawHint);
+  drawHint();
   draw();
 }
 

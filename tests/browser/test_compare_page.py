@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
@@ -47,6 +47,27 @@ def columns(page: Page) -> Locator:
 def ask(page: Page, prompt: str) -> None:
     page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_role("button", name="Answer").click()
+
+
+class Late:
+    """Keeps back what the page asks about the choice of contestants, as a slow machine does."""
+
+    def __init__(self) -> None:
+        self.held: list[Route] = []
+        self.over = False
+
+    def hold(self, page: Page) -> None:
+        page.route("**/queue/join*", self._keep)
+
+    def _keep(self, route: Route) -> None:
+        asks_an_answer = '"Question ' in (route.request.post_data or "")
+        route.continue_() if asks_an_answer or self.over else self.held.append(route)
+
+    def release(self, backwards: bool = False) -> None:
+        """Let go what was held and all that comes."""
+        self.over = True
+        for route in self.held[:: -1 if backwards else 1]:
+            route.continue_()
 
 
 def texts(page: Page) -> list[str]:
@@ -142,6 +163,39 @@ def test_contestants_are_chosen_by_hand_and_stand_in_the_address(
     expect(page).to_have_url(re.compile(f"contestants={two.id}"))
     page.keyboard.press("Escape")
     page.reload()
+    expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(two.name)])
+
+
+def test_answer_does_not_wait_until_the_contestants_of_the_address_are_shown(
+    open_page: OpenPage, adapters: tuple[Adapter, Adapter]
+) -> None:
+    late = Late()
+    page = open_page(f"tab=compare&contestants={adapters[0].id}", prepare=late.hold)
+    ask(page, "Question 4: what is a hill?")
+    expect(page.get_by_role("status").get_by_text("2 answers ready.")).to_be_visible(timeout=SLOW)
+    assert late.held
+    late.release()
+    expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(adapters[0].name)])
+    expect(page.get_by_role("status").get_by_text("2 answers ready.")).to_be_visible()
+
+
+def test_answer_does_not_wait_until_a_handover_is_shown(
+    open_page: OpenPage, studio: Served, adapters: tuple[Adapter, Adapter]
+) -> None:
+    late, (one, two) = Late(), adapters
+    page = open_page(f"tab=compare&contestants={one.id}")
+    expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(one.name)])
+    page.get_by_role("tab", name="Library").click()
+    page.get_by_role("cell", name=two.name, exact=True).click()
+    expect(page.locator(".detail").get_by_role("heading", name=two.name, exact=True)).to_be_visible()
+    late.hold(page)
+    page.locator(".detail").get_by_role("button", name="Compare with the base").click()
+    ask(page, "Question 4: what is a hill?")
+    expect(page.get_by_role("status").get_by_text("2 answers ready.")).to_be_visible(timeout=SLOW)
+    expect(columns(page).get_by_role("heading")).to_have_text(["base", two.name])
+    studio.store.rename_adapter(one.id, one.name)  # the library has changed, which asks for the choices once more
+    wait_for(lambda: page.evaluate("true") and len(late.held) > 1, 60, "the page to ask for the choices")
+    late.release(backwards=True)
     expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(two.name)])
 
 
