@@ -2,13 +2,16 @@
 
 The frozen weights are read once for all of them; contestants that change the base itself answer after the others, each
 alone. Every contestant draws from its own generator with the same seed, so that an answer does not depend on who else
-is in the batch and equal weights give equal answers. `score` measures contestants on given rows instead.
+is in the batch and equal weights give equal answers. Whoever has finished leaves the batch. `score` measures
+contestants on given rows instead.
 
 Knows nothing about the library, names or the page.
 """
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +20,11 @@ from torch import Tensor
 
 from engine.adapter_files import AdapterOnDisk, check_fits
 from engine.data.render import encode, prompt_ids
-from engine.methods.attach import attached, groups
+from engine.methods.attach import Attached, attached, groups
+from engine.methods.inject import Surgery
+from engine.methods.one_token import quicken
 from engine.models import LoadedBase, max_length
+from engine.sampling import sample
 from engine.train import validation_loss
 
 Contestant = AdapterOnDisk | None  # None is the base model
@@ -26,12 +32,16 @@ Contestant = AdapterOnDisk | None  # None is the base model
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The answers so far, one entry a contestant."""
+    """The answers so far, one entry a contestant; and what they were computed with, for a replay to the bit."""
 
     texts: list[str]
     tokens: list[int]
     finished: list[bool]  # ended by itself, rather than by the limit
     seconds: float  # since the prompt was given
+    batches: list[list[int]]  # who answered together, by place; one batch after the other
+    device: str  # cpu, cuda or mps
+    dtype: str  # such as float32
+    threads: int  # of the CPU
 
 
 @dataclass
@@ -39,16 +49,35 @@ class _Answers:
     """What every contestant has said so far."""
 
     base: LoadedBase
-    count: int
+    batches: list[list[int]]
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.tokens: list[list[int]] = [[] for _ in range(self.count)]
-        self.finished = [False] * self.count
+        count = sum(map(len, self.batches))
+        self.tokens: list[list[int]] = [[] for _ in range(count)]
+        self.finished = [False] * count
+        self._texts = [""] * count
+        self._ends = end_tokens(self.base)
+
+    def add(self, place: int, token: int) -> None:
+        """The next token of a contestant."""
+        self.finished[place] = token in self._ends
+        if not self.finished[place]:
+            self.tokens[place].append(token)
+            self._texts[place] = self.base.tokenizer.decode(self.tokens[place], skip_special_tokens=True)
 
     def snapshot(self) -> Snapshot:
-        texts = [self.base.tokenizer.decode(answer, skip_special_tokens=True) for answer in self.tokens]
-        return Snapshot(texts, [len(a) for a in self.tokens], list(self.finished), time.monotonic() - self.began)
+        device = self.base.device
+        return Snapshot(
+            list(self._texts),
+            [len(answer) for answer in self.tokens],
+            list(self.finished),
+            time.monotonic() - self.began,
+            self.batches,
+            device.kind,
+            str(device.dtype).removeprefix("torch."),
+            torch.get_num_threads(),
+        )
 
 
 @torch.inference_mode()
@@ -79,15 +108,15 @@ def compare(
     room = _room(base, contestants) - len(prompt)
     if room < 1:
         raise ValueError(f"The prompt has {len(prompt)} tokens; this base model takes {max_length(base.model.config)}.")
-    said = _Answers(base, len(contestants))
-    for places in groups(contestants):
+    said = _Answers(base, groups(contestants))
+    for places in said.batches:
         draws = {place: torch.Generator().manual_seed(seed) for place in places}
 
         def choose(logits: Tensor, place: int, draws: dict[int, torch.Generator] = draws) -> int:
             return sample(logits, temperature, top_p, draws[place])
 
-        with attached(base.model, [contestants[place] for place in places]):
-            for _ in _answered(said, places, prompt, min(max_tokens, room), choose):
+        with attached(base.model, [contestants[place] for place in places]) as batch, _quick(base.model):
+            for _ in _answered(said, batch, places, prompt, min(max_tokens, room), choose):
                 if should_stop():
                     break
                 yield said.snapshot()
@@ -95,26 +124,53 @@ def compare(
 
 
 def _answered(
-    said: _Answers, places: list[int], prompt: list[int], most: int, choose: Callable[[Tensor, int], int]
+    said: _Answers,
+    batch: Attached,
+    places: list[int],
+    prompt: list[int],
+    most: int,
+    choose: Callable[[Tensor, int], int],
 ) -> Iterator[None]:
     """Let the contestants at `places`, which are on the model, answer as one batch; rests before each token."""
-    base, ends = said.base, end_tokens(said.base)
+    base = said.base
     ids = torch.tensor([prompt] * len(places), device=base.device.kind)  # (N, T)
-    cache = None
+    options: dict[str, Any] = {"use_cache": True, **_last_logits_only(base.model)}
     for _ in range(most):
         yield
-        out = base.model(input_ids=ids, use_cache=True, **({"past_key_values": cache} if cache is not None else {}))
+        out = base.model(input_ids=ids, **options)
         cache = getattr(out, "past_key_values", None)
         chosen = [choose(row, place) for row, place in zip(out.logits[:, -1].float().cpu(), places, strict=True)]
         for place, token in zip(places, chosen, strict=True):
-            said.finished[place] = said.finished[place] or token in ends
-            if not said.finished[place]:
-                said.tokens[place].append(token)
-        if all(said.finished[place] for place in places):
+            said.add(place, token)
+        going = [row for row, place in enumerate(places) if not said.finished[place]]
+        if not going:
             return
         new = torch.tensor(chosen, device=base.device.kind)[:, None]  # (N, 1)
-        # A model that keeps no such cache reads all of it again.
-        ids = torch.cat([ids, new], dim=1) if cache is None else new
+        if cache is None:  # this model keeps no such cache, and reads all of it again
+            ids = torch.cat([ids, new], dim=1)
+        else:
+            ids, options["past_key_values"] = new, cache
+        if len(going) < len(places):
+            places, ids = [places[row] for row in going], ids[going]
+            batch.keep(going)
+            if cache is not None:
+                cache.reorder_cache(torch.tensor(going, device=base.device.kind))
+
+
+def _last_logits_only(model: Any) -> dict[str, int]:
+    """The option that spares a model the logits of the prompt, where it has it."""
+    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+
+
+@contextmanager
+def _quick(model: Any) -> Iterator[None]:
+    """While it is open, products of one token a row are computed in the quickest way."""
+    surgery = Surgery(model)
+    try:
+        quicken(surgery)
+        yield
+    finally:
+        surgery.undo()
 
 
 def _room(base: LoadedBase, contestants: Sequence[Contestant]) -> int:
@@ -131,18 +187,6 @@ def _check_all(base: LoadedBase, contestants: Sequence[Contestant]) -> None:
     for contestant in contestants:
         if contestant:
             check_fits(contestant, base.model)
-
-
-def sample(logits: Tensor, temperature: float, top_p: float, draw: torch.Generator) -> int:
-    """One token from logits (V,). One number is drawn whatever the settings, so streams of draws stay in step."""
-    point = torch.rand((), generator=draw)
-    if temperature == 0:
-        return int(logits.argmax())
-    likely, order = (logits / temperature).softmax(0).sort(descending=True)
-    below = likely.cumsum(0)
-    kept = int((below < top_p).sum()) + 1  # the token that crosses the line is kept too
-    below = below[:kept]
-    return int(order[min(int((below < point * below[-1]).sum()), kept - 1)])
 
 
 def end_tokens(base: LoadedBase) -> set[int]:

@@ -9,7 +9,7 @@ import torch
 from engine import adapter_files, models
 from engine.adapter_files import AdapterOnDisk
 from engine.data.render import prompt_ids
-from engine.generate import compare, end_tokens, sample, score
+from engine.generate import compare, end_tokens, score
 from engine.methods import fit
 from engine.methods.inject import linear_layers
 from engine.settings import RunSettings
@@ -54,6 +54,40 @@ def test_an_answer_does_not_depend_on_who_else_is_in_the_batch(
     together = _last(base, [None, one, two], temperature=temperature)
     assert together == [_last(base, [who], temperature=temperature)[0] for who in (None, one, two)]
     assert len(set(together)) == 3
+
+
+def test_whoever_has_finished_leaves_the_batch_and_the_others_answer_as_they_do_alone(
+    base: models.LoadedBase, adapters: list[AdapterOnDisk]
+) -> None:
+    who, sizes = [adapters[0], None, adapters[1]], []
+    seen = base.model.register_forward_pre_hook(
+        lambda _, __, given: sizes.append(len(given["input_ids"])), with_kwargs=True
+    )
+    *_, together = compare(base, who, PROMPT, temperature=0, max_tokens=60)
+    seen.remove()
+    assert sizes[0] == 3
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < 3, "nobody finished"
+    assert len(sizes) == max(tokens + done for tokens, done in zip(together.tokens, together.finished, strict=True))
+    alone = [list(compare(base, [one], PROMPT, temperature=0, max_tokens=60))[-1] for one in who]
+    assert together.texts == [one.texts[0] for one in alone]
+    assert together.tokens == [one.tokens[0] for one in alone]
+
+
+def test_a_prompt_costs_the_logits_of_its_last_token_only(base: models.LoadedBase) -> None:
+    widths = []
+    seen = base.model.get_output_embeddings().register_forward_hook(lambda _, __, out: widths.append(out.shape[1]))
+    list(compare(base, [None], PROMPT, max_tokens=3))
+    seen.remove()
+    assert widths == [1, 1, 1]
+
+
+def test_a_snapshot_says_who_answered_together_and_in_which_numbers(
+    base: models.LoadedBase, adapters: list[AdapterOnDisk], tmp_path: Path
+) -> None:
+    *_, last = compare(base, [_soft_prompt(base, 3, tmp_path), None, adapters[0]], PROMPT, max_tokens=2)
+    assert last.batches == [[1, 2], [0]]
+    assert (last.device, last.dtype, last.threads) == (base.device.kind, "float32", torch.get_num_threads())
 
 
 def test_the_base_answers_as_transformers_does(base: models.LoadedBase, adapters: list[AdapterOnDisk]) -> None:
@@ -143,26 +177,3 @@ def _soft_prompt(base: models.LoadedBase, tokens: int, folder: Path) -> AdapterO
     fitted.remove()
     adapter_files.write(folder, tensors, base_name="t", settings=settings, model=base.model)
     return adapter_files.read(folder)
-
-
-def test_sampling_draws_each_token_as_often_as_it_is_likely() -> None:
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
-    draw = torch.Generator().manual_seed(0)
-    drawn = [sample(logits, 1.0, 1.0, draw) for _ in range(4000)]
-    shares = [drawn.count(i) / 4000 for i in range(4)]
-    assert shares == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.03)
-
-
-def test_top_p_leaves_only_the_likeliest_tokens() -> None:
-    logits = torch.tensor([0.15, 0.5, 0.05, 0.3]).log()
-    draw = torch.Generator().manual_seed(0)
-    drawn = {sample(logits, 1.0, 0.6, draw) for _ in range(500)}
-    assert drawn == {1, 3}
-    assert {sample(logits, 1.0, 0.01, draw) for _ in range(50)} == {1}
-
-
-def test_a_temperature_of_zero_takes_the_likeliest_and_still_uses_one_draw() -> None:
-    draw, other = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-    assert sample(torch.tensor([0.0, 2.0, 1.0]), 0, 1.0, draw) == 1
-    sample(torch.tensor([0.0, 2.0, 1.0]), 1.0, 1.0, other)
-    assert torch.rand((), generator=draw) == torch.rand((), generator=other)

@@ -43,8 +43,20 @@ def groups(contestants: Sequence[Effect | None]) -> list[list[int]]:
     return ([together] if together else []) + alone
 
 
+class Attached:
+    """Contestants on a model. Rows of the batch can be taken off, the others stay as they are."""
+
+    def __init__(self, by_rows: Sequence[RowwiseLoRA]) -> None:
+        self._by_rows = by_rows
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """From now on every batch has only these of its rows, in this order."""
+        for layer in self._by_rows:
+            layer.keep(rows)
+
+
 @contextmanager
-def attached(model: nn.Module, contestants: Sequence[Effect | None]) -> Iterator[None]:
+def attached(model: nn.Module, contestants: Sequence[Effect | None]) -> Iterator[Attached]:
     """While it is open, row n of every batch is answered by contestant n; None is the base.
 
     Raises:
@@ -56,17 +68,19 @@ def attached(model: nn.Module, contestants: Sequence[Effect | None]) -> Iterator
             if len(contestants) > 1:
                 raise ValueError("These contestants cannot answer in one batch.")
             _put_beside(surgery, contestants[0])
-        _by_rows(surgery, contestants)
-        yield
+        yield Attached(_by_rows(surgery, contestants))
     finally:
         surgery.undo()
 
 
-def _by_rows(surgery: Surgery, contestants: Sequence[Effect | None]) -> None:
+def _by_rows(surgery: Surgery, contestants: Sequence[Effect | None]) -> list[RowwiseLoRA]:
     paths = dict.fromkeys(path for one in contestants if one for path in one.low_rank)
+    put = []
     for path in paths:
         layer: LinearLike = surgery.model.get_submodule(path)  # type: ignore[assignment]
-        surgery.replace(path, RowwiseLoRA(layer, [one.low_rank.get(path) if one else None for one in contestants]))
+        put.append(RowwiseLoRA(layer, [one.low_rank.get(path) if one else None for one in contestants]))
+        surgery.replace(path, put[-1])
+    return put
 
 
 def _put_beside(surgery: Surgery, one: Effect | None) -> None:

@@ -1,10 +1,18 @@
 """One linear layer, N adapters: row n of the batch is answered with adapter n, the base among them.
 
-This is what a comparison uses: N contestants cost one pass over the frozen weights. The formulas are those of
-`lora.py` and `dora.py`. Knows nothing about models or files.
+This is what a comparison uses: the frozen weights are read once for all rows. The formulas are those of `lora.py` and
+`dora.py`. Two ways lead there. On a CPU each row's update is computed from the adapter's own tensors: nothing is copied
+to put an adapter on, and the products have the same shape whoever else is in the batch, so a row gets the same bits
+alone and in company. On a GPU, where every call costs more than its arithmetic, all A and all B are stacked and three
+calls do all rows.
+
+Knows nothing about models or files.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,42 +26,124 @@ class RowwiseLoRA(Wrapped):
 
     Args:
         base: the frozen layer.
-        updates: one a row; None leaves the row to the base. Smaller ranks are padded with zeros, which changes nothing.
+        updates: one a row; None leaves the row to the base. Ranks may differ.
+        stacked: which of the two ways; the one for the layer's device if None.
     """
 
-    def __init__(self, base: LinearLike, updates: Sequence[LowRank | None]) -> None:
+    def __init__(self, base: LinearLike, updates: Sequence[LowRank | None], stacked: bool | None = None) -> None:
         super().__init__()
         self.base = base
-        inside, outside = features(base)
-        device = base.weight.device
-        rank = max(update.a.shape[0] for update in updates if update)
-        self.downs = torch.zeros(len(updates), inside, rank, device=device)  # (N, I, r)
-        self.ups = torch.zeros(len(updates), rank, outside, device=device)  # (N, r, O)
-        self.factors = torch.zeros(len(updates), 1, 1, device=device)  # s of each
-        self.scales: Tensor | None = None  # (N, 1, O), where one of them is a DoRA
-        if any(update is not None and update.magnitude is not None for update in updates):
-            self.scales = torch.ones(len(updates), 1, outside, device=device)
-        for row, update in enumerate(updates):
-            if update:
-                a, b = _on(update.a, device), _on(update.b, device)
-                self._put(row, LowRank(a, b, update.scaling, update.magnitude))
+        rows = [_row(base, update) if update else None for update in updates]
+        if stacked if stacked is not None else base.weight.device.type != "cpu":
+            self._beside: _Stacked | _Apart = _stack(base, rows)
+        else:
+            self._beside = _Apart(rows)
 
-    def _put(self, row: int, update: LowRank) -> None:
-        self.downs[row, :, : update.a.shape[0]] = update.a.T
-        self.ups[row, : update.b.shape[1]] = update.b.T
-        self.factors[row] = update.scaling
-        if update.magnitude is not None and self.scales is not None:
-            self.scales[row] = _on(update.magnitude, self.downs.device) / row_norms(self.base, update)
+    def keep(self, rows: Sequence[int]) -> None:
+        """From now on the batch has only these of its rows, in this order."""
+        self._beside = self._beside.only(rows)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, T, I), or (N * T, I) where a model flattens its rows, to the same with O."""
-        h: Tensor = self.base(x)
-        rows = x.reshape(self.downs.shape[0], -1, x.shape[-1]).to(self.downs.dtype)  # (N, T, I)
-        update = torch.bmm(torch.bmm(rows, self.downs), self.ups) * self.factors  # (N, T, O)
+        h: Tensor = self.base(x).contiguous()  # this layer's own: what is added below is seen by nobody else
+        count = self._beside.count
+        self._beside.add_to(h.view(count, -1, h.shape[-1]), x.reshape(count, -1, x.shape[-1]), self.base)
+        return h
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One update in fp32 beside the layer: A (r, I), B (O, r), the factor s, and m / ||W0 + s B A|| (O,) of a DoRA."""
+
+    a: Tensor
+    b: Tensor
+    factor: float
+    scale: Tensor | None
+
+    def add_to(self, h: Tensor, x: Tensor, base: LinearLike) -> None:
+        """h (T, O), which is W0 x + bias, gets the update of x (T, I) added, in place."""
+        x = x if x.dtype == self.a.dtype else x.to(self.a.dtype)
+        if self.scale is not None:
+            h += ((self.scale - 1) * without_bias(base, h) + self.scale * self._update(x)).to(h.dtype)
+        elif h.dtype != self.a.dtype:
+            h += self._update(x).to(h.dtype)
+        elif x.shape[0] == 1:  # two products of a matrix and a vector take half the time of the general ones
+            h[0].addmv_(self.b, torch.mv(self.a, x[0]), alpha=self.factor)
+        else:
+            h.addmm_(x @ self.a.T, self.b.T, alpha=self.factor)
+
+    def _update(self, x: Tensor) -> Tensor:
+        return (x @ self.a.T) @ self.b.T * self.factor
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """Each row's update by itself."""
+
+    rows: Sequence[_Row | None]
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    def only(self, rows: Sequence[int]) -> _Apart:
+        return _Apart([self.rows[row] for row in rows])
+
+    def add_to(self, h: Tensor, x: Tensor, base: LinearLike) -> None:
+        """h: (N, T, O), x: (N, T, I)."""
+        for n, row in enumerate(self.rows):
+            if row:
+                row.add_to(h[n], x[n], base)
+
+
+@dataclass(frozen=True)
+class _Stacked:
+    """All updates at once. Smaller ranks are padded with zeros, which changes nothing; so is the base's row."""
+
+    downs: Tensor  # (N, I, r)
+    ups: Tensor  # (N, r, O)
+    factors: Tensor  # (N, 1, 1)
+    scales: Tensor | None  # (N, 1, O), where one of them is a DoRA
+
+    @property
+    def count(self) -> int:
+        return len(self.downs)
+
+    def only(self, rows: Sequence[int]) -> _Stacked:
+        at = list(rows)
+        scales = None if self.scales is None else self.scales[at]
+        return _Stacked(self.downs[at], self.ups[at], self.factors[at], scales)
+
+    def add_to(self, h: Tensor, x: Tensor, base: LinearLike) -> None:
+        """h: (N, T, O), x: (N, T, I)."""
+        update = torch.bmm(torch.bmm(x.to(self.downs.dtype), self.downs), self.ups) * self.factors  # (N, T, O)
         if self.scales is not None:
-            plain = without_bias(self.base, h).reshape(update.shape)
-            update = (self.scales - 1) * plain + self.scales * update
-        return h + update.reshape(h.shape).to(h.dtype)
+            update = (self.scales - 1) * without_bias(base, h) + self.scales * update
+        h += update.to(h.dtype)
+
+
+def _stack(base: LinearLike, rows: Sequence[_Row | None]) -> _Stacked:
+    inside, outside = features(base)
+    device = base.weight.device
+    rank = max(row.a.shape[0] for row in rows if row)
+    downs, ups = (torch.zeros(len(rows), *size, device=device) for size in ((inside, rank), (rank, outside)))
+    factors = torch.tensor([row.factor if row else 0.0 for row in rows], device=device)[:, None, None]
+    scales = torch.ones(len(rows), 1, outside, device=device)
+    for n, row in enumerate(rows):
+        if row:
+            downs[n, :, : row.a.shape[0]] = row.a.T
+            ups[n, : row.a.shape[0]] = row.b.T
+            scales[n] = 1.0 if row.scale is None else row.scale
+    return _Stacked(downs, ups, factors, scales if any(row and row.scale is not None for row in rows) else None)
+
+
+def _row(base: LinearLike, update: LowRank) -> _Row:
+    device = base.weight.device
+    a, b = _on(update.a, device), _on(update.b, device)
+    if update.magnitude is None:
+        return _Row(a, b, update.scaling, None)
+    magnitude = _on(update.magnitude, device)
+    return _Row(a, b, update.scaling, magnitude / row_norms(base, LowRank(a, b, update.scaling, magnitude)))
 
 
 def _on(tensor: Tensor, device: torch.device) -> Tensor:
