@@ -228,14 +228,45 @@ UNNAMED: dict[str, Architecture] = {
 ALL = PROMISED | UNNAMED
 
 
-# It keeps no keys and values, and PEFT refuses to adapt its last projection: for tests of its own.
-MAMBA = Architecture(
-    "mamba",
-    {"hidden_size": WIDTH, "num_hidden_layers": 2, "state_size": 4, "time_step_rank": 4},
-    "backbone.layers",
-    _attention("in_proj", "x_proj", "dt_proj", "out_proj", within="mixer"),
-    tied=True,
-)
+# They keep something else than keys and values from token to token, or more than that: for a test of their own.
+ODD: dict[str, Architecture] = {
+    # PEFT refuses to adapt its last projection.
+    "without attention": Architecture(
+        "mamba",
+        {"hidden_size": WIDTH, "num_hidden_layers": 2, "state_size": 4, "time_step_rank": 4},
+        "backbone.layers",
+        _attention("in_proj", "x_proj", "dt_proj", "out_proj", within="mixer"),
+        tied=True,
+    ),
+    # Its two blocks differ, so the layers are not written down.
+    "linear attention beside attention": Architecture(
+        "qwen3_next",
+        _grouped(
+            head_dim=8,
+            linear_num_key_heads=2,
+            linear_num_value_heads=4,
+            linear_key_head_dim=8,
+            linear_value_head_dim=8,
+            num_experts=0,
+            layer_types=["linear_attention", "full_attention"],
+        ),
+        "model.layers",
+        (),
+    ),
+    "the decoder of a pair": Architecture(
+        "bart",
+        {
+            "d_model": WIDTH,
+            "decoder_layers": 2,
+            "decoder_attention_heads": 4,
+            "decoder_ffn_dim": 48,
+            "max_position_embeddings": LENGTH,
+        },
+        "model.decoder.layers",
+        (*_KVQO, *_attention("k_proj", "v_proj", "q_proj", "out_proj", within="encoder_attn"), "fc1", "fc2"),
+        tied=True,
+    ),
+}
 
 
 def make_architecture(folder: Path, name: str) -> Path:

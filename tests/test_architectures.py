@@ -24,12 +24,13 @@ from engine.methods.inject import linear_layers
 from engine.settings import RunSettings
 from engine.sizing import count
 from engine.train import prepare, train
-from tests.architectures import ALL, MAMBA, PROMISED, UNNAMED, Architecture, make, make_architecture
+from tests.architectures import ALL, ODD, PROMISED, UNNAMED, Architecture, make, make_architecture
 from tests.tiny import LENGTH, VOCABULARY, tiny_rows, tiny_tokenizer
 from tests.workshop import one_thread
 
 SETTINGS = RunSettings(rank=4, alpha=12, learning_rate=1e-2, batch_size=8, epochs=3, validation_share=0)
 ROW_LENGTHS = (9, 40, 23)  # tokens; longer and shorter than a sliding window of 16
+GREEDY = {"do_sample": False, "max_new_tokens": 20, "forced_eos_token_id": None}  # BART would end by force
 PROMPT = [{"role": "user", "content": "Question 3: what is rain?"}]
 CPU = models.Device("cpu", "CPU", torch.float32, "a test")
 
@@ -196,9 +197,11 @@ def test_at_least_three_of_them_are_named_nowhere_in_the_code() -> None:
 
 
 @one_thread()
-def test_a_model_without_attention_trains_and_answers_though_it_keeps_no_keys_and_values(tmp_path: Path) -> None:
-    base = models.load(make(tmp_path / "model", MAMBA), CPU)
-    assert list(linear_layers(base.model)) == MAMBA.layers
+@pytest.mark.parametrize("name", ODD)
+def test_a_model_that_keeps_something_else_than_keys_and_values_trains_and_answers(name: str, tmp_path: Path) -> None:
+    base = models.load(make(tmp_path / "model", ODD[name]), CPU)
+    if ODD[name].linear:
+        assert list(linear_layers(base.model)) == ODD[name].layers
     settings = SETTINGS.model_copy(update={"epochs": 12})  # enough to say more than one token again and again
     fitted = fit(base.model, settings)
     prepared = prepare(base.tokenizer, tiny_rows(24), settings, LENGTH)
@@ -212,7 +215,7 @@ def test_a_model_without_attention_trains_and_answers_though_it_keeps_no_keys_an
     ids = torch.tensor([prompt_ids(base.tokenizer, PROMPT)])
     for text, who in zip(answers.texts, (None, adapter), strict=True):
         with torch.no_grad(), attached(base.model, [who]):
-            said = base.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=20)
+            said = base.model.generate(ids, attention_mask=torch.ones_like(ids), **GREEDY)
         assert text == base.tokenizer.decode(said[0, ids.shape[1] :], skip_special_tokens=True)
 
 
