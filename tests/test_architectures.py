@@ -207,6 +207,7 @@ def test_a_model_that_keeps_something_else_than_keys_and_values_trains_and_answe
     prepared = prepare(base.tokenizer, tiny_rows(24), settings, LENGTH)
     losses = [report.loss or 0 for report in train(base, fitted, prepared, settings)]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+    base.model.eval()
     tensors = fitted.tensors()
     fitted.remove()
     adapter_files.write(tmp_path, tensors, base_name="tiny", settings=settings, model=base.model)
