@@ -63,6 +63,11 @@ class DataFolder:
         """The library's file."""
         return self.root / "studio.db"
 
+    @property
+    def temporary(self) -> Path:
+        """Where what nobody will ask for again may lie for a while."""
+        return self.root / "temp"
+
     def path(self, kind: Kind, key: str) -> Path:
         """Where the folder with this key lies, published or not. ValueError for a key that no draft ever had."""
         return self.root / _checked(kind) / _checked_key(key)

@@ -21,8 +21,8 @@ from engine import models, starter
 from engine.data.check import read
 from engine.data.render import encode
 from engine.methods import fit
+from engine.passes import validation_loss
 from engine.settings import RunSettings
-from engine.train import validation_loss
 
 PRECISIONS = ("full", "nf4", "int8")
 ROWS, TOKENS, ANSWER = 2, 128, 8

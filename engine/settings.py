@@ -220,6 +220,9 @@ class RunSettings(BaseModel):
         ge=1,
         le=4096,
     )
+    gradient_checkpointing: bool = _setting(
+        False, "Gradient checkpointing", "States are computed again instead of kept: less memory, about a third slower."
+    )
     length: int = _setting(1024, "Length", "Tokens; longer rows are cut.", unit="tokens", ge=8, le=131072)
     validation_share: float = _setting(
         0.1,

@@ -7,24 +7,24 @@ batch is cut into micro-batches.
 Writes no file and knows no database: whoever consumes the reports decides what to keep and when.
 """
 
-import inspect
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from engine.data.batches import collate, epoch_batches, split
+from engine.data.batches import epoch_batches, split
 from engine.data.read import DataError
-from engine.data.render import IGNORED, Example, encode
+from engine.data.render import Example, encode
+from engine.data.tokens import TokenRows, store
 from engine.methods.fitted import Fitted
 from engine.models import LoadedBase
+from engine.passes import Passes, chunks
 from engine.position import Position, StepReport
 from engine.settings import RunSettings
 
@@ -35,9 +35,7 @@ __all__ = [
     "TrainingError",
     "learning_rate",
     "prepare",
-    "summed_loss",
     "train",
-    "validation_loss",
 ]
 
 VALIDATIONS = 10  # per run, spread evenly
@@ -53,8 +51,8 @@ class TrainingError(RuntimeError):
 class Prepared:
     """The rows of a run as tokens, split, with the figures known before it starts."""
 
-    train: list[Example]
-    validation: list[Example]
+    train: TokenRows
+    validation: TokenRows
     length: int  # tokens; what rows were cut to
     longest: int  # tokens of the longest row before cutting
     cut: int  # rows that lost tokens
@@ -65,8 +63,17 @@ class Prepared:
     answer_tokens_per_epoch: int
 
 
-def prepare(tokenizer: Any, rows: Sequence[dict[str, Any]], settings: RunSettings, max_length: int) -> Prepared:
-    """Tokenise and split the rows and count the steps.
+def prepare(
+    tokenizer: Any,
+    rows: Iterable[dict[str, Any]],
+    settings: RunSettings,
+    max_length: int,
+    folder: Path | None = None,
+) -> Prepared:
+    """Tokenise and split the rows and count the steps. Rows are taken one by one, and only their tokens are kept.
+
+    Args:
+        folder: on whose disk the tokens are kept while they are needed; the system's temporary place for None.
 
     Raises:
         DataError: if no row has anything to learn at this length, or a soft prompt takes all of it.
@@ -76,24 +83,25 @@ def prepare(tokenizer: Any, rows: Sequence[dict[str, Any]], settings: RunSetting
     if limit < 1:
         told = f"A soft prompt of {before} tokens leaves no room for rows: this base model takes {max_length}."
         raise DataError([f"{told} Lower Prompt length."])
-    examples = [encode(tokenizer, row, limit) for row in rows]
-    usable = [e for e in examples if e.answer_tokens]
-    if not usable:
+    kept = store((encode(tokenizer, row, limit) for row in rows), folder)
+    (usable,) = kept.answers.nonzero()
+    if not len(usable):
         raise DataError([f"No row has an answer within the first {limit} tokens. Raise Length, or check the data."])
     train_ids, validation_ids = split(len(usable), settings.validation_share, settings.seed)
-    train_rows = [usable[i] for i in train_ids]
+    train_rows = kept.part(usable[train_ids])
     steps_per_epoch = math.ceil(len(train_rows) / settings.batch_size)
+    longest = int(kept.full_lengths.max())
     return Prepared(
         train=train_rows,
-        validation=[usable[i] for i in validation_ids],
-        length=min(limit, max(e.full_length for e in examples)),
-        longest=max(e.full_length for e in examples),
-        cut=sum(e.full_length > limit for e in examples),
-        unusable=len(examples) - len(usable),
+        validation=kept.part(usable[validation_ids]),
+        length=min(limit, longest),
+        longest=longest,
+        cut=int((kept.full_lengths > limit).sum()),
+        unusable=len(kept) - len(usable),
         steps=steps_per_epoch * settings.epochs,
         steps_per_epoch=steps_per_epoch,
-        tokens_per_epoch=sum(len(e.ids) for e in train_rows),
-        answer_tokens_per_epoch=sum(e.answer_tokens for e in train_rows),
+        tokens_per_epoch=int(train_rows.lengths.sum()),
+        answer_tokens_per_epoch=int(train_rows.answers.sum()),
     )
 
 
@@ -105,6 +113,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     position: Position | None = None,
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
+    passes: Passes | None = None,
 ) -> Iterator[StepReport]:
     """Train what is fitted on `base.model`, yielding a report after each optimizer step.
 
@@ -118,11 +127,12 @@ def train(
             with the same batches, rates and random draws, so bit for bit as if the run had never ended.
         interruptible: entered around what takes long. What is raised in there from outside, such as by a signal,
             leaves `position` whole.
+        passes: of `base` with what is fitted; how its rows go through it.
 
     Raises:
         TrainingError: if loss or gradient is not a finite number, before the optimizer writes.
     """
-    model = base.model
+    passes = passes or Passes(base)
     parameters = list(fitted.trained.values())
     at = position or Position(fitted, settings, base.device.kind)
     at.seed(settings.seed)
@@ -131,7 +141,7 @@ def train(
 
     def measure() -> float | None:
         with interruptible():
-            return validation_loss(base, prepared.validation, settings.micro_batch)
+            return passes.measure(prepared.validation, settings.micro_batch)
 
     def told(report: StepReport) -> StepReport:
         due = report.step % measure_every == 0 or report.step == prepared.steps
@@ -150,17 +160,14 @@ def train(
     for step, batch in islice(enumerate(_all_batches(prepared.train, settings), 1), at.step, None):
         # --- one optimizer step -------------------------------------------------------------------------------
         step_began = time.monotonic()
-        model.train()
         answers = sum(e.answer_tokens for e in batch)
         loss = 0.0
-        for micro in _chunks(batch, settings.micro_batch):
+        for micro in chunks(batch, settings.micro_batch):
             stopped = should_stop() or _over(settings.max_seconds, began)
             if stopped:
                 break
             with interruptible():
-                part = summed_loss(base, micro) / answers
-                torch.autograd.backward(part)
-                loss += part.item()
+                loss += passes.learn(micro, answers)
         if stopped:
             break
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm).item()
@@ -196,40 +203,11 @@ def learning_rate(step: int, steps: int, settings: RunSettings) -> float:
     return settings.learning_rate * factor
 
 
-def summed_loss(base: LoadedBase, examples: Sequence[Example]) -> Tensor:
-    """Cross-entropy summed over the answer tokens of right-padded rows. Scalar, fp32."""
-    ids, labels = collate(examples, pad=base.tokenizer.pad_token_id or 0)
-    ids, labels = ids.to(base.device.kind), labels.to(base.device.kind)  # (B, T)
-    first = int((labels[:, 1:] != IGNORED).any(0).int().argmax())  # no position before it predicts an answer token
-    if "logits_to_keep" in inspect.signature(base.model.forward).parameters:
-        logits = base.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first).logits
-    else:
-        logits = base.model(input_ids=ids, use_cache=False).logits[:, first:]  # (B, T - first, V)
-    wanted = labels[:, first + 1 :]
-    learned = wanted != IGNORED
-    return F.cross_entropy(logits[:, :-1][learned].float(), wanted[learned], reduction="sum")
-
-
-@torch.no_grad()
-def validation_loss(base: LoadedBase, examples: Sequence[Example], micro_batch: int) -> float | None:
-    """Mean cross-entropy per answer token; None without rows."""
-    if not examples:
-        return None
-    base.model.eval()
-    ordered = sorted(examples, key=lambda e: len(e.ids))  # rows of like length together: less padding
-    total = sum(summed_loss(base, part).item() for part in _chunks(ordered, micro_batch))
-    return total / sum(e.answer_tokens for e in examples)
-
-
-def _all_batches(examples: list[Example], settings: RunSettings) -> Iterator[list[Example]]:
-    lengths = [len(e.ids) for e in examples]
+def _all_batches(examples: TokenRows, settings: RunSettings) -> Iterator[list[Example]]:
+    lengths = examples.lengths.tolist()
     for epoch in range(settings.epochs):
         for batch in epoch_batches(lengths, settings.batch_size, settings.seed, epoch):
             yield [examples[i] for i in batch]
-
-
-def _chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
-    return (examples[i : i + size] for i in range(0, len(examples), size))
 
 
 def _over(limit: float | None, began: float) -> bool:

@@ -7,6 +7,7 @@ worker claims its job, and what becomes of errors, is in `worker.py`.
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,22 @@ from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine import adapter_files, models
 from engine.checkpoint import Checkpoint
-from engine.data.check import read_rows
+from engine.data.check import each_row
 from engine.methods import fit
 from engine.methods.stored import load_stored
+from engine.passes import Passes, validation_loss
 from engine.position import Position, StepReport
 from engine.settings import RunSettings, parse, titles
 from engine.sizing import chosen_layers
-from engine.train import Prepared, prepare, train, validation_loss
+from engine.train import Prepared, prepare, train
 from jobs import start_adapter
 from jobs.checkpoints import Checkpoints
 from jobs.course import Course, Kept, metric
 from jobs.ending import Ended, Ending
 from jobs.inputs import InputError, check_base
 from jobs.queue import Lease, patiently
+
+log = logging.getLogger("training")
 
 
 @dataclass
@@ -39,6 +43,7 @@ class UnderWay:
     settings: RunSettings
     position: Position
     course: Course
+    passes: Passes
 
 
 @dataclass
@@ -71,8 +76,8 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         path, precision = store.base_path(base), settings.base_precision
         loaded = models.load(path, precision=precision, base_trained=settings.changes_base)
         lease.say("Reading the data")
-        rows = read_rows(store.rows_path(data))
-        prepared = prepare(loaded.tokenizer, rows, settings, base.facts["max_length"])
+        rows, longest = each_row(store.rows_path(data)), base.facts["max_length"]
+        prepared = prepare(loaded.tokenizer, rows, settings, longest, store.files.temporary)
         checkpoints = Checkpoints(store, lease, settings, start, loaded.device)
         state = checkpoints.newest()
     # Not to be interrupted: a transaction broken off at any line could keep the library's only connection.
@@ -103,7 +108,7 @@ def _begun(
     position = Position(fit(loaded.model, settings), settings, loaded.device.kind)
     if start is not None:
         load_stored(position.fitted, adapter_files.read(store.adapter_path(start)))
-    return UnderWay(loaded, prepared, settings, position, Course(measured, goes_on=start is not None))
+    return _under_way(loaded, prepared, settings, position, Course(measured, goes_on=start is not None))
 
 
 def _gone_on(loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, state: Checkpoint) -> UnderWay:
@@ -111,7 +116,14 @@ def _gone_on(loaded: models.LoadedBase, prepared: Prepared, settings: RunSetting
     position = Position(fit(loaded.model, settings), settings, loaded.device.kind)
     state.resume(position)
     course = Course.from_notes(state.course, state.tensors["kept"])
-    return UnderWay(loaded, prepared, settings, position, course)
+    return _under_way(loaded, prepared, settings, position, course)
+
+
+def _under_way(
+    loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, position: Position, course: Course
+) -> UnderWay:
+    passes = Passes(loaded, light=settings.gradient_checkpointing)
+    return UnderWay(loaded, prepared, settings, position, course, passes)
 
 
 def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, DataSet, RunSettings]:
@@ -144,8 +156,10 @@ def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay
         return lease.stop == "keep"
 
     position, course = run.position, run.course
+    log.info(run.passes.told)
+    lease.report(passes=run.passes.told)
     reports = train(
-        run.loaded, position.fitted, run.prepared, run.settings, should_stop, position, ending.may_interrupt
+        run.loaded, position.fitted, run.prepared, run.settings, should_stop, position, ending.may_interrupt, run.passes
     )
     try:
         for report in reports:

@@ -16,8 +16,8 @@ from engine.methods.fitted import Fitted
 from engine.methods.inject import linear_layers, targets
 from engine.methods.lora import LoRALinear, LowRank, features
 from engine.methods.rowwise import RowwiseLoRA
+from engine.passes import summed_loss
 from engine.settings import RunSettings
-from engine.train import summed_loss
 from tests.tiny import make_tiny_model
 
 KINDS = ["llama", "gpt2"]

@@ -15,8 +15,9 @@ from engine.methods import fit
 from engine.methods.attach import attached
 from engine.methods.fitted import Fitted
 from engine.methods.stored import load_stored
+from engine.passes import summed_loss
 from engine.settings import SHAPE, RunSettings, continued, parse
-from engine.train import Prepared, prepare, summed_loss, train
+from engine.train import Prepared, prepare, train
 from tests.tiny import make_tiny_model, tiny_rows
 
 CPU = models.Device("cpu", "CPU", torch.float32, "a test")
@@ -168,7 +169,7 @@ def test_training_goes_on_from_the_adapter_and_not_from_the_base(
 
 def test_every_setting_that_makes_an_adapter_what_it_is_is_named_once() -> None:
     how = {"learning_rate", "epochs", "batch_size", "micro_batch", "length", "validation_share", "schedule", "warmup"}
-    how |= {"dropout", "weight_decay", "max_gradient_norm", "seed", "max_seconds", "b_ratio"}
+    how |= {"dropout", "weight_decay", "max_gradient_norm", "seed", "max_seconds", "b_ratio", "gradient_checkpointing"}
     assert set(SHAPE) | how == set(RunSettings.model_fields)
     assert not set(SHAPE) & how
     assert len(set(SHAPE)) == len(SHAPE)

@@ -14,6 +14,7 @@ from engine.data.check import DataError
 from engine.methods import fit
 from engine.methods.inject import targets
 from engine.misfits import misfits
+from engine.passes import validation_loss
 from engine.settings import RunSettings
 from engine.train import (
     Prepared,
@@ -23,7 +24,6 @@ from engine.train import (
     learning_rate,
     prepare,
     train,
-    validation_loss,
 )
 from tests.tiny import make_tiny_model, tiny_rows
 
@@ -197,7 +197,7 @@ def test_what_is_known_before_the_start_is_counted_right(folder: Path) -> None:
     assert (prepared.steps_per_epoch, prepared.steps) == (5, 10)
     assert prepared.tokens_per_epoch == sum(len(e.ids) for e in prepared.train)
     assert prepared.cut == prepared.unusable == 0
-    longest = max(e.full_length for e in prepared.train + prepared.validation)
+    longest = max(e.full_length for e in [*prepared.train, *prepared.validation])
     assert prepared.longest == prepared.length == longest
     short = prepare(base.tokenizer, tiny_rows(48), RunSettings(length=longest - 1), 256)
     assert short.cut > 0

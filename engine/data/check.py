@@ -6,16 +6,16 @@ SHA-256 is the identity of a data set. Knows nothing about tokens: see `render.p
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from engine.data.detect import Format, detect
 from engine.data.read import DataError, raw_rows
 
-__all__ = ["Checked", "DataError", "Row", "read", "read_rows", "spans", "write_rows"]
+__all__ = ["Checked", "DataError", "Row", "each_row", "read", "read_rows", "spans", "write_rows"]
 
 Row = dict[str, Any]
 ROLES = ("system", "user", "assistant")
@@ -68,15 +68,15 @@ def write_rows(rows: Iterable[Row], path: Path) -> str:
     return total.hexdigest()
 
 
+def each_row(path: Path) -> Iterator[Row]:
+    """Rows written by `write_rows`, one by one."""
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
 def read_rows(path: Path, limit: int | None = None) -> list[Row]:
     """Rows written by `write_rows`, the first `limit` of them."""
-    rows: list[Row] = []
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if limit is not None and len(rows) >= limit:
-                break
-            rows.append(json.loads(line))
-    return rows
+    return list(islice(each_row(path), limit))
 
 
 def spans(row: Row) -> list[tuple[str, bool]]:

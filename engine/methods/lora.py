@@ -9,6 +9,7 @@ Knows nothing about models, files or settings: which layers are wrapped, and wit
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,43 @@ class Wrapped(nn.Module):
         return self.base.bias
 
 
+class _Beside(torch.autograd.Function):
+    """h = W0 x + b + s B A x beside a frozen layer, with the gradients written out.
+
+    What is kept for the way back is x alone, which neighbours share; A x, r wide, is computed again. Sums are made in
+    place.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, b: Tensor, base: LinearLike, scaling: float) -> Tensor:
+        h: Tensor = base(x)
+        low = F.linear(x.to(a.dtype), a)  # (..., r)
+        h += F.linear(low, b).mul_(scaling).to(h.dtype)  # rounded as the plain sum is
+        ctx.save_for_backward(x, a, b)
+        ctx.base, ctx.scaling = base, scaling
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        x, a, b = ctx.saved_tensors
+        rows = x.flatten(0, -2).to(a.dtype)  # (n, I)
+        out = dh.flatten(0, -2)  # (n, O)
+        high = out.to(b.dtype)
+        inner = (high @ b).mul_(ctx.scaling)  # (n, r)
+        da = inner.T @ rows
+        db = (high.T @ (rows @ a.T)).mul_(ctx.scaling)
+        dx = None
+        if ctx.needs_input_grad[0]:
+            weight = ctx.base.weight if isinstance(ctx.base, Conv1D) else ctx.base.weight.T  # I x O
+            dx = out @ weight.T
+            if dx.dtype == a.dtype:
+                dx.addmm_(inner, a)
+            else:
+                dx += (inner @ a).to(dx.dtype)
+            dx = dx.view(x.shape)
+        return dx, da, db, None, None
+
+
 class LoRALinear(Wrapped):
     """A frozen linear layer with one trainable low-rank update beside it.
 
@@ -88,8 +126,16 @@ class LoRALinear(Wrapped):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., I) to (..., O)."""
+        if self._in_one_go():
+            return _Beside.apply(x, self.lora_A, self.lora_B, self.base, self.scaling)  # type: ignore[no-any-return, no-untyped-call]
         h: Tensor = self.base(x)
         return h + self.update(self.dropped(x)).to(h.dtype)
+
+    def _in_one_go(self) -> bool:
+        """Whether this is the plain case: h as in the paper, and nothing but A and B learns."""
+        plain = type(self) is LoRALinear and type(self.base) in (nn.Linear, Conv1D)
+        learns = any(p.requires_grad for p in self.base.parameters(recurse=False))
+        return plain and not learns and not (self.dropout and self.training)
 
     def dropped(self, x: Tensor) -> Tensor:
         """The update's input, in the adapter's dtype."""
