@@ -24,8 +24,8 @@ from engine.methods.attach import Attached, attached, groups
 from engine.methods.inject import Surgery
 from engine.methods.one_token import quicken
 from engine.models import LoadedBase, max_length
+from engine.passes import validation_loss
 from engine.sampling import sample
-from engine.train import validation_loss
 
 Contestant = AdapterOnDisk | None  # None is the base model
 
@@ -218,7 +218,7 @@ def score(
     losses = []
     for contestant in contestants:
         with attached(base.model, [contestant]):
-            loss = validation_loss(base, examples, micro_batch=8)
+            loss = validation_loss(base, examples, rows_at_once=8)
         if loss is None:
             raise ValueError(f"No row has an answer within the first {length} tokens.")
         losses.append(loss)

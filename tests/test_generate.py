@@ -12,8 +12,9 @@ from engine.data.render import prompt_ids
 from engine.generate import compare, end_tokens, score
 from engine.methods import fit
 from engine.methods.inject import linear_layers
+from engine.passes import validation_loss
 from engine.settings import RunSettings
-from engine.train import prepare, train, validation_loss
+from engine.train import prepare, train
 from tests.tiny import make_tiny_model, tiny_rows
 
 PROMPT = [{"role": "user", "content": "Question 3: what is rain?"}]
