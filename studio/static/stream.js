@@ -1,14 +1,16 @@
 // Gradio reads all answers of its queue from one stream, and closes it when the server says that none is left to come.
 // A question that was taken while those words were on their way is then never answered: a press is lost. Here the
-// stream goes on for as long as an answer is owed. Stopping an answer closes the stream as well, once the server has
-// stopped: a question asked in between would never be answered either, so it waits until then. It knows the queue's
-// messages and nothing of what they are about.
+// stream goes on for as long as an answer is owed, and no longer: an open stream takes one of the six connections that a
+// browser has for all its tabs. Stopping an answer closes the stream as well, once the server has stopped: a question
+// asked in between would never be answered either, so it waits until then. It knows the queue's messages and nothing of
+// what they are about.
 (() => {
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
-  let asking = 0;             // questions on their way
+  const asking = new Set();   // questions on their way
   const owed = new Set();     // questions that were taken and have no answer yet
   const early = new Set();    // answers that came before the word that their question was taken
-  let stopped = Promise.resolve(); // when no stop is under way any more
+  let closed = Promise.resolve(); // when the client has closed its stream, if it is about to
+  const turn = () => new Promise((over) => setTimeout(over)); // what was said before has been heard by then
 
   window.fetch = (resource, options) => {
     const path = new URL(resource.url ?? resource, document.baseURI).pathname;
@@ -17,27 +19,36 @@
     return path.endsWith('/queue/data') ? listen(resource, options) : plain(resource, options);
   };
 
-  async function ask(resource, options) {
-    asking += 1;
-    try {
-      await stopped;
-      const answer = await plain(resource, options);
-      const id = answer.ok && (await answer.clone().json()).event_id;
-      if (id && !early.delete(id)) owed.add(id);
-      return answer;
-    } finally { asking -= 1 }
+  function ask(resource, options) {
+    const asked = handIn(resource, options).finally(() => asking.delete(asked));
+    asking.add(asked);
+    return asked;
+  }
+
+  async function handIn(resource, options) {
+    await closed;
+    const answer = await plain(resource, options);
+    const id = answer.ok && (await answer.clone().json()).event_id;
+    if (id && !early.delete(id)) owed.add(id);
+    return answer;
   }
 
   function stop(resource, options) {
     owed.delete(JSON.parse(options.body).event_id);
     const answer = plain(resource, options);
-    // One turn later, so that the client has closed its stream by then.
-    stopped = Promise.allSettled([stopped, answer]).then(() => new Promise((over) => setTimeout(over)));
+    closed = Promise.allSettled([closed, answer]).then(turn);
     return answer;
   }
 
+  // Questions on their way may have been answered already.
+  async function isOwed() {
+    while (asking.size && !owed.size) await Promise.race(asking).catch(() => {});
+    return owed.size > 0;
+  }
+
   async function listen(resource, options) {
-    const first = await plain(resource, options);
+    // The client asks for a stream when it hears that a question was taken, which may be after the answer.
+    const first = await isOwed() ? await plain(resource, options) : new Response('');
     if (!first.ok) return first;
     const said = goingOn(first, () => plain(resource, options));
     const body = new ReadableStream({
@@ -51,20 +62,24 @@
   }
 
   async function* goingOn(stream, again) {
+    let last = 'data: {"msg": "close_stream"}';
     while (stream.ok) {
-      let over = true, last = null;
-      for await (const message of messages(stream)) {
-        const {msg, event_id: id} = JSON.parse(message.replace(/^data:/, ''));
-        if (msg === 'process_completed' && !owed.delete(id)) early.add(id);
-        if (msg !== 'close_stream') { yield message; continue }
-        over = !asking && !owed.size;
-        if (over) yield message;
-        last = message;
+      try {
+        for await (const message of messages(stream)) {
+          const {msg, event_id: id} = JSON.parse(message.replace(/^data:/, ''));
+          if (msg === 'process_completed' && !owed.delete(id)) early.add(id);
+          if (msg === 'close_stream') last = message; else yield message;
+        }
+      } catch (error) {
+        owed.clear(); // a server that is gone answers nothing
+        throw error;
       }
-      if (over) return;
+      if (!await isOwed()) break;
       stream = await again();
-      if (!stream.ok) yield last;
     }
+    owed.clear();
+    closed = Promise.all([closed, turn()]);
+    yield last;
   }
 
   async function* messages(stream) {

@@ -11,13 +11,13 @@ import zipfile
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import APIResponse, Page, Request, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
 from tests.browser.conftest import OpenPage, Served, blocking_faults
 from tests.furnish import add_adapter
-from tests.workshop import add_rows, wait_for
+from tests.workshop import add_rows
 
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\">${7*7}"
 
@@ -245,36 +245,3 @@ def test_on_a_phone_the_card_lies_under_the_table(open_page: OpenPage, shelf: St
     assert card["y"] >= table["y"] + table["height"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.get_by_role("columnheader", name="Size")).to_be_hidden()
-
-
-def test_a_mark_set_while_the_last_answers_end_is_taken(open_page: OpenPage, shelf: Store) -> None:
-    held: list[tuple[Route, APIResponse]] = []
-
-    def hold_one(route: Route) -> None:
-        if held:
-            route.continue_()
-        else:
-            held.append((route, route.fetch()))
-
-    streams: set[Request] = set()
-
-    def follow(page: Page) -> None:
-        page.on("request", lambda request: streams.add(request) if "/queue/data" in request.url else None)
-        page.on("requestfinished", lambda request: streams.discard(request))
-        page.on("requestfailed", lambda request: streams.discard(request))
-
-    page = open_page(prepare=follow)
-    expect(page.get_by_text("counted from your data")).to_be_visible()  # the last thing a page asks by itself
-    wait_for(lambda: page.evaluate("true") and not streams, 60, "the page to have all its answers")
-    page.get_by_role("tab", name="Library").click()
-    rows_are(page, "invoice-r64", "pirate-r16", "terse-r8")
-    page.route("**/queue/data*", hold_one)
-    page.get_by_label("Search adapters").fill("r")
-    # The server has answered the search and closed its stream of answers, and the page has not heard that yet.
-    wait_for(lambda: page.evaluate("true") and held, 60, "the answers to end")
-    with page.expect_response("**/queue/join*"):
-        page.get_by_role("checkbox", name="Compare pirate-r16").check()
-    page.evaluate("new Promise(requestAnimationFrame)")
-    ((route, answers),) = held
-    route.fulfill(response=answers)
-    expect(page.get_by_role("button", name="Compare 1 with the base")).to_be_visible()
