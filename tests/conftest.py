@@ -11,6 +11,7 @@ from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
     from adapters_store.store import Store
+    from tests.hub import StandIn
 
 
 # Models here have two layers: a second thread only waits. Set before torch is imported, and inherited by every worker.
@@ -71,3 +72,45 @@ def store(data_dir: Path, _empty_library: Path) -> Iterator["Store"]:
     store = Store(data_dir)
     yield store
     store.close()
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["StandIn"]:
+    """A hub with the tiny model, and beside it what nobody should fetch. The environment points there."""
+    from tests.hub import hub
+    from tests.workshop import shared_tiny_model
+
+    for name in ("HF_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "on-the-hub"
+    shutil.copytree(shared_tiny_model(), folder)
+    for name in ("pytorch_model.bin", "modeling_evil.py", "README.md", "training_args.bin"):
+        (folder / name).write_text("nobody asks for this")
+    with hub() as stand_in:
+        stand_in.models["org/tiny"] = folder
+        monkeypatch.setenv("HF_ENDPOINT", stand_in.endpoint)
+        yield stand_in
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    """A folder to fetch into."""
+    folder = tmp_path / "into"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No runner is started: the test does the jobs itself."""
+    from jobs import runner
+
+    monkeypatch.setattr(runner, "ensure", lambda root: None)
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that `peft` wrote for the tiny model. Nobody changes it."""
+    from tests.foreign import plain_adapter
+
+    return plain_adapter(tmp_path_factory.mktemp("sound") / "adapter")

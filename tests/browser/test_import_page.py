@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage, Served, blocking_faults
-from tests.test_import import plain_adapter, zipped
+from tests.foreign import plain_adapter, zipped
 
 
 @pytest.fixture(scope="module")
