@@ -60,7 +60,8 @@ def answering(
 ) -> Grid:
     """The columns as far as the answers are."""
     columns = [
-        _column(one, sampling, str(text), rate) for one, text, rate in zip(chosen, snapshot["texts"], pace, strict=True)
+        _column(one, sampling, str(text), rate, company(snapshot, place))
+        for place, (one, text, rate) in enumerate(zip(chosen, snapshot["texts"], pace, strict=True))
     ]
     return {"state": "streaming", "columns": columns, "status": ""}
 
@@ -86,7 +87,23 @@ def of_round(grid: Grid, number: int) -> Grid:
     return {**grid, "round": number}
 
 
-def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None) -> Grid:
+def company(snapshot: Mapping[str, Any], place: int) -> str:
+    """With whom and on what a contestant answered, where that is not plain: one fp32 batch of all on the CPU.
+
+    Anywhere else the last bits of an answer depend on the batch, so a replay needs the same one.
+    """
+    together = next(batch for batch in snapshot["batches"] if place in batch)
+    said = []
+    if (snapshot["device"], snapshot["dtype"]) != ("cpu", "float32"):
+        said.append(f"{snapshot['dtype']} on {snapshot['device']}")
+        if others := [str(other + 1) for other in together if other != place]:
+            said.append(f"in one batch with column{'s' if len(others) > 1 else ''} {', '.join(others)}")
+    if len(together) == 1 and len(snapshot["batches"]) > 1:
+        said.append("in a pass of its own")
+    return ", ".join(said)
+
+
+def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None, company: str = "") -> Grid:
     adapter = one.adapter
     if adapter is None:
         what, fact = f"Base model {one.base.name}, {bare_hash(one.base.fingerprint)[:SHORT]}", ""
@@ -103,5 +120,6 @@ def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None) 
         "what": what,
         "whole": whole,
         "how": f"Seed {sampling.seed}, temperature {sampling.temperature:g}, "
-        + ("– tokens/s" if rate is None else f"{rate:.1f} tokens/s"),
+        + ("– tokens/s" if rate is None else f"{rate:.1f} tokens/s")
+        + (f", {company}" if company else ""),
     }

@@ -177,7 +177,8 @@ def contestants(store: Store, texts: Sequence[str]) -> list[Adapter]:
 def answers(
     store: Store, chosen: Sequence[Adapter], prompt: str, system: str, sampling: Sampling
 ) -> list[dict[str, Any]]:
-    """What the base and each adapter answer, in order: name, id, sha256, text, tokens, tokens_per_second.
+    """What the base and each adapter answer, in order: name, id, sha256, text, tokens, tokens_per_second, and for a
+    replay to the bit device, dtype, threads and batch: the places of those that answered together, itself among them.
 
     Raises:
         AnswererError: no answer.
@@ -216,6 +217,8 @@ def answers_of(
             "text": last["texts"][i],
             "tokens": last["tokens"][i],
             "tokens_per_second": last["tokens"][i] / last["seconds"] if last["seconds"] else 0.0,
+            **{fact: last[fact] for fact in ("device", "dtype", "threads")},
+            "batch": next(batch for batch in last["batches"] if i in batch),
         }
         for i, (name, number, sha256) in enumerate(named)
     ]

@@ -236,7 +236,8 @@ class Compare:
         return any(str(job.progress.get("device") or "cpu").lower().startswith("cpu") for job in live)
 
     def _note(self, chosen: list[Contestant]) -> str:
-        said = [contestants.precision_note([one.adapter for one in chosen if one.adapter is not None])]
+        adapters = [one.adapter for one in chosen if one.adapter is not None]
+        said = [contestants.precision_note(adapters), contestants.passes_note(chosen)]
         if self._cpu_is_training():
             said.append("A run trains on the CPU, so answers use one thread and come slower.")
         words = escape(" ".join(filter(None, said)))

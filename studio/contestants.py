@@ -13,6 +13,7 @@ from adapters_store.errors import NotFound
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel
 from engine.settings import titles
+from studio import method_words
 
 MOST_ADAPTERS = 4
 OFFERED = 200  # the newest adapters
@@ -131,6 +132,22 @@ def precision_note(adapters: Sequence[Adapter]) -> str:
         return f"Base in {called[precision(adapters)]}, as {whose} trained."
     each = ", ".join(f"{name} on {called[kept]}" for name, kept in trained_on.items())
     return f"Base in full precision, as the adapters were trained on different ones: {each}."
+
+
+def passes_note(chosen: Sequence[Contestant]) -> str:
+    """Who cannot answer in one pass over the base with the others; nothing where all can."""
+    apart = [one.name for one in chosen if one.adapter is not None and not _goes_by_rows(one.adapter)]
+    if not apart or len(chosen) == 1:
+        return ""
+    be, who = ("is", "it") if len(apart) == 1 else ("are", "each")
+    return f"{', '.join(apart)} {be} not low-rank alone, so {who} answers after the others, in a pass of its own."
+
+
+def _goes_by_rows(adapter: Adapter) -> bool:
+    """Whether it is low-rank and nothing else, as far as its settings tell."""
+    settings = adapter.settings or {}
+    more = settings.get("train_in_full") or settings.get("bias", "none") != "none"
+    return method_words.has_rank(adapter) and not more
 
 
 def _trained_on(adapter: Adapter) -> str:

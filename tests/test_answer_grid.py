@@ -14,8 +14,12 @@ def people() -> list[Contestant]:
     return [Contestant(one.base_model, None), Contestant(one.base_model, one)]
 
 
-def snapshot(seconds: float, tokens: list[int], finished: list[bool]) -> dict[str, object]:
-    return {"seconds": seconds, "tokens": tokens, "finished": finished, "texts": ["Mount Everest", "Arr"]}
+ON_A_CPU = {"batches": [[0, 1]], "device": "cpu", "dtype": "float32", "threads": 2}
+
+
+def snapshot(seconds: float, tokens: list[int], finished: list[bool], **how: object) -> dict[str, object]:
+    said = {"seconds": seconds, "tokens": tokens, "finished": finished, "texts": ["Mount Everest", "Arr"]}
+    return {**said, **ON_A_CPU, **how}
 
 
 def test_each_column_names_its_contestant_and_how_it_was_asked() -> None:
@@ -25,6 +29,21 @@ def test_each_column_names_its_contestant_and_how_it_was_asked() -> None:
     assert (trained["name"], trained["fact"]) == ("pirate-r16", "r 16")
     assert trained["what"].startswith("Adapter 9f3c1a0")
     assert trained["how"] == "Seed 7, temperature 0.7, 3.0 tokens/s"
+
+
+def test_the_proof_line_tells_what_a_replay_needs_where_an_answer_depends_on_its_batch() -> None:
+    def how(**given: object) -> list[str]:
+        told = snapshot(2.0, [4, 6], [False, False], **given)
+        columns = answer_grid.answering(people(), SAMPLING, told, [2.0, 3.0])["columns"]
+        return [column["how"].partition(" tokens/s")[2] for column in columns]
+
+    assert how() == ["", ""]
+    assert how(batches=[[0], [1]]) == [", in a pass of its own"] * 2
+    assert how(device="cuda", dtype="bfloat16") == [
+        ", bfloat16 on cuda, in one batch with column 2",
+        ", bfloat16 on cuda, in one batch with column 1",
+    ]
+    assert how(device="cuda", dtype="bfloat16", batches=[[1], [0]])[0] == ", bfloat16 on cuda, in a pass of its own"
 
 
 def test_the_proof_line_names_the_method_and_no_rank_where_there_is_none() -> None:

@@ -117,6 +117,7 @@ def test_base_and_adapter_answer_side_by_side(shell: Shell, trained: dict[str, A
     assert answered["contestants"][1]["sha256"] == trained["adapter"]["sha256"]
     assert answered["contestants"][0]["text"] != answered["contestants"][1]["text"]
     assert all(0 < c["tokens"] <= 8 for c in answered["contestants"])
+    assert all((c["device"], c["dtype"], c["batch"]) == ("cpu", "float32", [0, 1]) for c in answered["contestants"])
 
 
 def test_doctor_finds_nothing_and_then_the_damage(shell: Shell, trained: dict[str, Any]) -> None:

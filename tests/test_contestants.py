@@ -132,3 +132,16 @@ def test_adapters_answer_on_what_all_of_them_were_trained_on_else_on_the_full_ba
     }
     for adapters, expected in said.items():
         assert (contestants.precision(adapters), contestants.precision_note(adapters)) == expected
+
+
+def test_who_cannot_share_a_pass_is_named_before_anyone_answers(store: Store) -> None:
+    llama = base(store, "llama")
+    low, biased = adapter(store, llama, "low", rank=8), adapter(store, llama, "biased", bias="all")
+    soft = add_adapter(store, llama, name="soft", method="Soft prompt", settings={"method": "prompt"})
+    people = [Contestant(llama, one) for one in (None, low, biased, soft)]
+    assert contestants.passes_note(people[:2]) == ""
+    assert contestants.passes_note(people[2:3]) == ""
+    assert contestants.passes_note(people[:3]) == (
+        "biased is not low-rank alone, so it answers after the others, in a pass of its own."
+    )
+    assert contestants.passes_note(people).startswith("biased, soft are not low-rank alone, so each answers")
