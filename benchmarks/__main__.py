@@ -12,7 +12,6 @@ import argparse
 import importlib
 import importlib.util
 import shlex
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,9 +38,8 @@ def main() -> None:
     for part in given.parts or PARTS:
         if importlib.util.find_spec(f"benchmarks.{part}") is None:
             continue
-        began = time.monotonic()
         rows: list[Row] = importlib.import_module(f"benchmarks.{part}").rows(options)
-        section = _section(part, rows, options, time.monotonic() - began)
+        section = _section(part, rows, options)
         print(section, flush=True)
         if not given.quick:
             write(DOCUMENT, part, section)
@@ -70,10 +68,9 @@ def _starter() -> Path:
     return STARTER
 
 
-def _section(part: str, rows: list[Row], options: Options, seconds: float) -> str:
+def _section(part: str, rows: list[Row], options: Options) -> str:
     day = f"{datetime.now(UTC):%Y-%m-%d}"
-    told = f"{day}, {seconds / 60:.0f} minutes: {machine.described(options.threads)}"
-    return f"## {PARTS[part]}\n\n{told}\n\n{markdown(rows)}\n"
+    return f"## {PARTS[part]}\n\n{day}: {machine.described(options.threads)}\n\n{markdown(rows)}\n"
 
 
 def write(document: Path, part: str, section: str) -> None:

@@ -29,13 +29,14 @@ from engine import models
 from engine.data.batches import epoch_batches
 from engine.data.render import IGNORED, Example, encode
 from engine.methods import fit
+from engine.passes import Passes
 from engine.settings import RunSettings, parse
 from engine.train import prepare, train
 
 BATCH = 8  # rows of a step: what the page proposes for small sets
 LENGTH = 1024
 CPU = models.Device("cpu", "CPU", torch.float32, "what is compared")
-LESS_MEMORY = "gradient_checkpointing"  # the setting of `ours-checkpointing`
+LIGHT = "ours-checkpointing"  # ours with states computed again on the way back
 
 
 @dataclass
@@ -93,7 +94,7 @@ def measured(name: str, data: DataSet, folder: Path) -> Figures:
     """Let the contestant of that name train on `data`."""
     _import_rivals(name)
     base = models.load(folder, CPU)
-    settings = settings_of(name)
+    settings = run_settings()
     rows = [encode(base.tokenizer, row, LENGTH) for row in data.train]
     batches = _our_batches(rows, settings)
     size = size_of(base.model, _trained(base, settings))
@@ -107,7 +108,7 @@ def measured(name: str, data: DataSet, folder: Path) -> Figures:
         in_order = [row for batch in batches for row in batch] if rival.order == "recorded" else rows
         model = rivals.train(rival, base, in_order, settings, laps.begin, laps.lap)
     else:
-        model = _train_ours(base, data, settings, figures, laps)
+        model = _train_ours(base, data, settings, name == LIGHT, figures, laps)
     most = high_water()
     figures.memory = most - weights if most and weights else None
     figures.peak = peak.flops
@@ -116,14 +117,13 @@ def measured(name: str, data: DataSet, folder: Path) -> Figures:
     return figures
 
 
-def settings_of(name: str) -> RunSettings:
+def run_settings() -> RunSettings:
     """The defaults for a small set: one epoch, and no validation, which is measured apart and alike for everybody.
 
     There is no warm-up: transformers begins one with a rate of zero, which would cost its users one of few steps here.
     """
-    more = {LESS_MEMORY: True} if name == "ours-checkpointing" else {}
     fixed = {"batch_size": BATCH, "micro_batch": BATCH, "epochs": 1, "validation_share": 0, "warmup": 0}
-    return parse({**fixed, "length": LENGTH, **more})
+    return parse({**fixed, "length": LENGTH})
 
 
 def _import_rivals(name: str) -> None:
@@ -161,12 +161,16 @@ def _warm_up(base: models.LoadedBase) -> None:
     torch.autograd.backward(base.model(inputs_embeds=embedded, use_cache=False).logits.mean())
 
 
-def _train_ours(base: models.LoadedBase, data: DataSet, settings: RunSettings, figures: Figures, laps: Laps) -> Any:
+def _train_ours(
+    base: models.LoadedBase, data: DataSet, settings: RunSettings, light: bool, figures: Figures, laps: Laps
+) -> Any:
     prepared = prepare(base.tokenizer, data.train, settings, models.max_length(base.model.config))
     fitted = fit(base.model, settings)
+    passes = Passes(base, light=light)
+    figures.notes.append(passes.told)
     parted = Parted()
     with parted.watching(base.model):
-        reports = train(base, fitted, prepared, settings)
+        reports = train(base, fitted, prepared, settings, passes=passes)
         laps.begin()
         for report in reports:
             laps.lap(report.loss)

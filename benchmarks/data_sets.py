@@ -13,7 +13,7 @@ from engine import starter
 from engine.data.check import read
 
 VALIDATION_ROWS = 8
-LONGEST, MEDIAN, SPREAD = 430, 75, 0.9  # words of an uneven answer: lognormal, cut at both ends
+LONGEST, MEDIAN, SPREAD = 340, 75, 0.9  # words of an uneven answer: lognormal, cut at both ends
 SHORTEST = 10
 
 SYSTEM = (

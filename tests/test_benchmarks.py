@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.__main__ import PARTS, write
-from benchmarks.contestant import BATCH, settings_of
+from benchmarks.contestant import BATCH, run_settings
 from benchmarks.data_sets import data_set
 from benchmarks.table import Row, markdown
 from benchmarks.work import Parted, operations, shared_prefix, size_of
@@ -60,7 +60,7 @@ def test_a_beginning_that_all_rows_share_counts_once() -> None:
 
 def test_time_is_parted_at_the_embedding_and_at_the_end_of_the_way_back() -> None:
     base = loaded()
-    fit(base.model, settings_of("ours"))
+    fit(base.model, run_settings())
     parted = Parted()
     ids = torch.arange(10, 40)[None]
     with parted.watching(base.model):
