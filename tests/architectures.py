@@ -189,7 +189,7 @@ PROMISED: dict[str, Architecture] = {
     "OLMoE": Architecture("olmoe", _grouped(**_MIXED), "model.layers", _QKVO, experts=4 * 3 * WIDTH * 48),
 }
 
-# Those that are named nowhere in the studio: they work by its rules, or not at all.
+# Those that it does not promise. Most are named nowhere in the studio; they work by its rules.
 UNNAMED: dict[str, Architecture] = {
     # Its router is an nn.Linear that answers with more than a tensor; PEFT would wrap it.
     "PhiMoE": Architecture(
