@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
+from engine.data.batches import moved
 from engine.data.render import IGNORED, Example
 
 NAME = "packed_rows"  # of the attention function in transformers' registry
@@ -57,7 +58,7 @@ class Packed:
 
     def to(self, device: str) -> Packed:
         """The same on `device`."""
-        ids, positions, asked, wanted = (t.to(device) for t in (self.ids, self.positions, self.asked, self.wanted))
+        ids, positions, asked, wanted = (moved(t, device) for t in (self.ids, self.positions, self.asked, self.wanted))
         return Packed(ids, positions, asked, wanted, self.shared, self.own)
 
 
@@ -132,15 +133,14 @@ def attend(
     if _layout is None or strange or query.shape[0] != 1:
         raise ValueError(f"This model's attention cannot be packed: {', '.join(strange) or 'no layout'}.")
     shared, own = _layout
+    grouped = key.shape[1] != query.shape[1]
+    if grouped and query.device.type != "cpu":  # the fast kernels of a GPU take a mask or shared heads, not both
+        times = query.shape[1] // key.shape[1]
+        key, value, grouped = key.repeat_interleave(times, dim=1), value.repeat_interleave(times, dim=1), False
     sizes = [shared, *own]
     # Split, not sliced: the way back of a slice is a tensor of zeros as long as the sequence.
     queries, keys, values = (torch.split(whole, sizes, dim=2) for whole in (query, key, value))
-    attention = partial(
-        F.scaled_dot_product_attention,
-        scale=scaling,
-        dropout_p=dropout,
-        enable_gqa=key.shape[1] != query.shape[1],
-    )
+    attention = partial(F.scaled_dot_product_attention, scale=scaling, dropout_p=dropout, enable_gqa=grouped)
     parts = []
     for place, (mine, its_keys, its_values) in enumerate(zip(queries, keys, values, strict=True)):
         if place and shared:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine import head, packing
-from engine.data.batches import collate
+from engine.data.batches import collate, moved
 from engine.data.render import IGNORED, Example
 from engine.methods.lora import Wrapped
 from engine.models import LoadedBase
@@ -149,7 +149,7 @@ def validation_loss(base: LoadedBase, examples: Sequence[Example], rows_at_once:
 def _padded(base: LoadedBase, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
     """Ids and labels on the model's device, both (B, T)."""
     ids, labels = collate(examples, pad=base.tokenizer.pad_token_id or 0)
-    return ids.to(base.device.kind), labels.to(base.device.kind)
+    return moved(ids, base.device.kind), moved(labels, base.device.kind)
 
 
 def chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:

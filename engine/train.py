@@ -114,6 +114,7 @@ def train(
     position: Position | None = None,
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
     passes: Passes | None = None,
+    first_loss: Callable[[float], None] = lambda loss: None,
 ) -> Iterator[StepReport]:
     """Train what is fitted on `base.model`, yielding a report after each optimizer step.
 
@@ -128,6 +129,7 @@ def train(
         interruptible: entered around what takes long. What is raised in there from outside, such as by a signal,
             leaves `position` whole.
         passes: of `base` with what is fitted; how its rows go through it.
+        first_loss: told the mean loss of the first rows as soon as it is there, since a step may take long.
 
     Raises:
         TrainingError: if loss or gradient is not a finite number, before the optimizer writes.
@@ -167,7 +169,10 @@ def train(
             if stopped:
                 break
             with interruptible():
-                loss += passes.learn(micro, answers)
+                part = passes.learn(micro, answers)
+            if step == 1 and not loss:
+                first_loss(part * answers / sum(e.answer_tokens for e in micro))
+            loss += part
         if stopped:
             break
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm).item()

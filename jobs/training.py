@@ -159,7 +159,15 @@ def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay
     log.info(run.passes.told)
     lease.report(passes=run.passes.told)
     reports = train(
-        run.loaded, position.fitted, run.prepared, run.settings, should_stop, position, ending.may_interrupt, run.passes
+        run.loaded,
+        position.fitted,
+        run.prepared,
+        run.settings,
+        should_stop,
+        position,
+        ending.may_interrupt,
+        run.passes,
+        lambda loss: lease.report(loss=loss),
     )
     try:
         for report in reports:

@@ -14,7 +14,7 @@ from engine.data.check import DataError
 from engine.methods import fit
 from engine.methods.inject import targets
 from engine.misfits import misfits
-from engine.passes import validation_loss
+from engine.passes import summed_loss, validation_loss
 from engine.settings import RunSettings
 from engine.train import (
     Prepared,
@@ -224,3 +224,16 @@ def test_a_soft_prompt_that_fills_the_model_is_told_before_the_run_and_never_cut
     (told,) = misfits(models.describe(folder), settings, "tiny")
     assert told.startswith(f"tiny takes rows of 256 tokens, and a soft prompt of {tokens}")
     assert misfits(models.describe(folder), RunSettings(method="prompt", prompt_tokens=200), "tiny") == []
+
+
+def test_the_loss_of_the_first_rows_is_told_before_the_first_step_is_done(folder: Path) -> None:
+    base, prepared, settings = _ready(folder, micro_batch=2, validation_share=0)
+    heard: list[float] = []
+    fitted = fit(base.model, settings)
+    first, *_ = _all_batches(prepared.train, settings)
+    rows = first[:2]
+    expected = summed_loss(base, rows).item() / sum(row.answer_tokens for row in rows)
+    reports = train(base, fitted, prepared, settings, first_loss=heard.append)
+    for _ in islice(reports, 3):
+        assert heard == [pytest.approx(expected, rel=1e-5)]
+    fitted.remove()

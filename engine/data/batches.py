@@ -52,3 +52,8 @@ def collate(examples: Sequence[Example], pad: int) -> tuple[Tensor, Tensor]:
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
         labels[row, : len(example.ids)] = torch.tensor(example.labels)
     return ids, labels
+
+
+def moved(tensor: Tensor, device: str) -> Tensor:
+    """A tensor from here on `device`; on an NVIDIA GPU without waiting until it has arrived."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device == "cuda" else tensor.to(device)
