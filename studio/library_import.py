@@ -53,15 +53,16 @@ class ImportPanel:
     def connect(self) -> None:
         """Which field changes what."""
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        latest: dict[str, Any] = {**private, "trigger_mode": "always_last"}
         seen, given = [self.base, self.line], [self.zip, self.path, self.base, self.name]
         for way in (self.shell.page.load, self.shell.pulse.models_changed):
-            way(said(self.bases, self.line), [self.base], seen, **private)
+            way(said(self.bases, self.line), [self.base], seen, **latest)
         for given_now in (self.zip.upload, self.path.blur, self.path.submit):
-            given_now(said(self.look, self.line), [self.zip, self.path], seen, trigger_mode="always_last", **private)
+            given_now(said(self.look, self.line), [self.zip, self.path], seen, **latest)
         outputs = [self.zip, self.path, self.name, self.job, self.line]
         self.press.click(said(self.take, self.line), given, outputs, **private)
         for change in (self.shell.pulse.jobs_changed, self.job.change):
-            change(said(self.follow, self.line), [self.job], [self.line], **private)
+            change(said(self.follow, self.line), [self.job], [self.line], **latest)
 
     def bases(self, chosen: object) -> Updates:
         """The base models there are; the choice stays."""

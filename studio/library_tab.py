@@ -65,7 +65,8 @@ class Library:
         shell, asked = self.shell, [self.search, self.order, self.shell.adapter, self.marked]
         shown: Any = [self.table, self.count, self.card]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        quiet = {**private, "queue": False}
+        quiet = {**private, "queue": False, "trigger_mode": "multiple"}
+        latest: dict[str, Any] = {**private, "trigger_mode": "always_last"}
         # What draws the table goes one after the other, or an older answer could arrive last.
         in_turn: dict[str, Any] = {**private, "concurrency_id": "library", "concurrency_limit": 1}
         look = said(self.look, self.notice)
@@ -88,12 +89,12 @@ class Library:
         to_compare, to_train = ([shell.tabs, field, self.notice] for field in (shell.contestants, shell.start))
         self.card.compare(said(self.compare, self.notice), self.marked, to_compare, **quiet)
         self.card.train_on(said(self.train_on, self.notice), None, to_train, **quiet)
-        self.card.rename(said(self.rename, self.notice), asked, outputs, **in_turn)
-        self.card.delete(said(self.delete, self.notice), asked, [*outputs, self.marked], **in_turn)
+        self.card.rename(said(self.rename, self.notice), asked, outputs, **pressed)
+        self.card.delete(said(self.delete, self.notice), asked, [*outputs, self.marked], **pressed)
         self.card.merge(said(self.merge, self.merged), None, [self.export, self.merged], **private)
         for change in (shell.pulse.jobs_changed, self.export.change):
-            change(said(self.follow_export, self.merged), [self.export], [self.merged], **private)
-        self.notice.undo(said(self.undo, self.notice), asked, [*outputs, shell.adapter], **in_turn)
+            change(said(self.follow_export, self.merged), [self.export], [self.merged], **latest)
+        self.notice.undo(said(self.undo, self.notice), asked, [*outputs, shell.adapter], **pressed)
 
     # --- showing ---
 

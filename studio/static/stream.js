@@ -6,7 +6,8 @@
 // what they are about.
 (() => {
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
-  const asking = new Set();   // questions on their way
+  let asking = 0;             // questions on their way
+  const waiting = [];         // who waits until one of them has arrived
   const owed = new Set();     // questions that were taken and have no answer yet
   const early = new Set();    // answers that came before the word that their question was taken
   let closed = Promise.resolve(); // when the client has closed its stream, if it is about to
@@ -19,18 +20,18 @@
     return path.endsWith('/queue/data') ? listen(resource, options) : plain(resource, options);
   };
 
-  function ask(resource, options) {
-    const asked = handIn(resource, options).finally(() => asking.delete(asked));
-    asking.add(asked);
-    return asked;
-  }
-
-  async function handIn(resource, options) {
-    await closed;
-    const answer = await plain(resource, options);
-    const id = answer.ok && (await answer.clone().json()).event_id;
-    if (id && !early.delete(id)) owed.add(id);
-    return answer;
+  async function ask(resource, options) {
+    asking += 1;
+    try {
+      await closed;
+      const answer = await plain(resource, options);
+      const id = answer.ok && (await answer.clone().json()).event_id;
+      if (id && !early.delete(id)) owed.add(id);
+      return answer;
+    } finally {
+      asking -= 1;
+      waiting.splice(0).forEach((go) => go());
+    }
   }
 
   function stop(resource, options) {
@@ -42,7 +43,7 @@
 
   // Questions on their way may have been answered already.
   async function isOwed() {
-    while (asking.size && !owed.size) await Promise.race(asking).catch(() => {});
+    while (asking && !owed.size) await new Promise((go) => waiting.push(go));
     return owed.size > 0;
   }
 
