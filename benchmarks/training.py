@@ -44,7 +44,7 @@ class Heat:
 # Every configuration of a rival runs where it could be at its best; the whole takes a quarter of an hour on two cores.
 HEATS = (
     Heat("long-system", 16, ("peft", "peft-grouped", "trl", "trl-flat", "peft-recorded"), FURTHER_ROUNDS),
-    Heat("uneven", 24, ("peft", "peft-grouped", "trl-grouped", "trl-flat", "peft-recorded"), FURTHER_ROUNDS),
+    Heat("uneven", 32, ("peft", "peft-grouped", "trl-grouped", "trl-flat", "peft-recorded"), FURTHER_ROUNDS),
     Heat("short-system", 16, ("peft", "peft-grouped", "trl-grouped", "peft-recorded")),
 )
 QUICK = (
