@@ -16,6 +16,10 @@ class NameRefused(StoreError):
     """A name that cannot be given: empty, too long or in use."""
 
 
+class QueueFull(StoreError):
+    """So many jobs wait that no other may join them."""
+
+
 class StoreBusy(StoreError):
     """Another program has held the library for longer than the waiting time. Asking again may succeed."""
 

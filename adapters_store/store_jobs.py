@@ -16,7 +16,8 @@ from adapters_store.errors import StoreError
 from adapters_store.leases import check_token
 from adapters_store.shelf import added, checked_name, found, mark_changed, settled, within
 from adapters_store.states import FINAL, LIVE, TRANSITIONS, allowed
-from adapters_store.store_checkpoints import CheckpointShelf, drop_rows, forget_after
+from adapters_store.store_checkpoints import drop_rows, forget_after
+from adapters_store.store_line import LineShelf, check_room
 from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner
 
 KINDS = ("train", "fetch", "import", "export")
@@ -25,7 +26,7 @@ KINDS = ("train", "fetch", "import", "export")
 _CANCELLED = {"queued": "Cancelled before it began.", "interrupted": "Not to be continued. Nothing was kept."}
 
 
-class JobShelf(CheckpointShelf):
+class JobShelf(LineShelf):
     """The part of the store that is about jobs."""
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -46,10 +47,6 @@ class JobShelf(CheckpointShelf):
             wanted = wanted.where(Job.state.in_(states))
         with self._database.reading() as session:
             return list(session.scalars(wanted))
-
-    def waiting(self, kinds: Collection[str] | None = None) -> list[Job]:
-        """Queued jobs, the one whose turn it is first."""
-        return self.jobs(kinds=kinds, states=("queued",), limit=1000)[::-1]
 
     def running_jobs(self) -> list[Job]:
         """Jobs that a process holds, or held when it died: starting, running or finishing."""
@@ -78,27 +75,32 @@ class JobShelf(CheckpointShelf):
         data_set_id: int | None = None,
         start_adapter_id: int | None = None,
         key: str | None = None,
+        grid: str | None = None,
         who: str = "person",
     ) -> Job:
         """Put a job at the end of the queue. With a `key`, asking again gives the job made the first time.
 
-        `start_adapter_id` is the adapter a run starts from; None: the base model. StoreError for an unknown kind or an
-        empty name, NotFound for an unknown base model, data set or adapter.
+        `start_adapter_id` is the adapter a run starts from; None: the base model. Runs with the same `grid` belong
+        together. StoreError for an unknown kind or an empty name, NotFound for an unknown base model, data set or
+        adapter, QueueFull if no further job may wait.
         """
         if kind not in KINDS:
             raise StoreError(f"{kind!r} is not a kind of job: {', '.join(KINDS)}.")
-        job = Job(kind=kind, name=checked_name(name), settings=dict(settings), key=key, **_unclaimed(self.clock()))
+        job = Job(kind=kind, name=checked_name(name), settings=dict(settings), **_unclaimed(self.clock()))
+        job.key, job.grid = key, grid
         with self._database.writing() as session:
             before = session.scalar(select(Job).where(Job.key == key)) if key is not None else None
             if before is not None:
                 return before
+            check_room(session)
             job.base_model_id = found(session, BaseModel, base_model_id).id if base_model_id is not None else None
             job.data_set_id = found(session, DataSet, data_set_id).id if data_set_id is not None else None
             if start_adapter_id is not None:
                 job.start_adapter_id = found(session, Adapter, start_adapter_id).id
             added(session, job)
+            job.place = job.id
             self._note(session, job, None, who, "")
-            return job
+            return settled(session, job)
 
     def claim(self, job_id: int, owner: Owner) -> Job | None:
         """Take a queued job for `owner`: its state becomes starting and its token rises. None if another was first."""
@@ -199,10 +201,6 @@ class JobShelf(CheckpointShelf):
             job.finished_at = self.clock()
         self._note(session, job, before, who, why)
         return drop_rows(session, job.id) if to in FINAL else []
-
-    def _note(self, session: Session, job: Job, before: str | None, who: str, why: str) -> None:
-        session.add(JobEvent(job_id=job.id, at=self.clock(), who=who, state_from=before, state_to=job.state, why=why))
-        mark_changed(session, "jobs")
 
 
 def _renew(session: Session, job_id: int, token: int, now: float) -> None:

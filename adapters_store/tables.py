@@ -194,6 +194,10 @@ class Job(Row):
     # None: the run starts from the base model.
     start_adapter_id: Mapped[int | None] = mapped_column(ForeignKey("adapter.id"))
     start_adapter_name: Mapped[str | None] = column_property(_adapter_name(start_adapter_id))
+    # Jobs wait in this order; no two jobs have the same.
+    place: Mapped[int] = mapped_column(server_default="0")
+    # What the runs of one grid share; None: the run was queued by itself.
+    grid: Mapped[str | None]
 
     @property
     def owner(self) -> Owner | None:

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 from adapters_store.errors import LeaseLost, StoreBusy, StoreError
 from adapters_store.states import LIVE
 from adapters_store.store import Store
+from adapters_store.store_jobs import KINDS
 from adapters_store.tables import Job, Owner
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,19 @@ TICK = 0.25  # seconds between two looks at the job
 BEAT = 10.0  # seconds between two heartbeats
 PATIENCE = 20  # tries while the library is busy, each half a minute
 REPORT = 1.0  # seconds between two reports at least: a commit costs milliseconds
+
+ON_DEVICE = frozenset({"train"})  # kinds that wait for the device; the others go beside them
+QUEUE_PAUSED = "queue_paused"  # the setting: whether waiting runs stay where they are
+
+
+def queue_paused(store: Store) -> bool:
+    """Whether runs that wait stay where they are, by the wish of a person."""
+    return store.recall(QUEUE_PAUSED, False) is True
+
+
+def may_start(store: Store) -> list[Job]:
+    """The waiting jobs whose turn may come, in its order. While the queue is paused no run is among them."""
+    return store.waiting([kind for kind in KINDS if kind not in ON_DEVICE] if queue_paused(store) else None)
 
 
 def next_to_start(waiting: Iterable[Job], busy_kinds: Iterable[str]) -> list[Job]:

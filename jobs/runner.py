@@ -28,7 +28,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 from jobs import process
 from jobs.progress import again
-from jobs.queue import next_to_start
+from jobs.queue import may_start, next_to_start
 
 log = logging.getLogger("runner")
 
@@ -96,8 +96,8 @@ class Runner:
         self._start_next()
 
     def busy(self) -> bool:
-        """Whether a worker lives, a job waits, or a page is open."""
-        if self._workers or self._store.jobs(states=(*LIVE, "queued"), limit=1):
+        """Whether a worker lives, a job waits that may start, or a page is open."""
+        if self._workers or self._store.jobs(states=LIVE, limit=1) or may_start(self._store):
             return True
         return page_open(self._store.files.root)
 
@@ -171,7 +171,7 @@ class Runner:
 
     def _start_next(self) -> None:
         live = self._store.jobs(states=LIVE, limit=1000)
-        waiting = self._store.waiting()
+        waiting = may_start(self._store)
         # A worker that was started needs a moment to claim its job: that job is as good as begun.
         begun = [job for job in waiting if job.id in self._workers]
         for job in next_to_start(waiting, [job.kind for job in [*live, *begun]]):
@@ -271,7 +271,7 @@ def _tidy_and_serve(folder: DataFolder, ended: threading.Event, linger: float) -
 def _has_waiting(folder: DataFolder) -> bool:
     store = Store(folder.root)
     try:
-        return bool(store.waiting())
+        return bool(may_start(store))
     finally:
         store.close()
 

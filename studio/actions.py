@@ -23,7 +23,6 @@ from jobs import runner, sources, start_adapter
 from studio import method_words
 from studio.words import clean_name, file_name, free_name
 
-MOST_WAITING = 100  # jobs; a script gone wild must not fill the queue
 OF_AN_ADAPTER = ("README.md", "adapter_config.json", "studio_adapter.json", "adapter_model.safetensors")  # if there
 SPARE_BYTES = 200_000_000  # logs, metrics and the database need room beside the adapter
 
@@ -95,7 +94,8 @@ def add_model(store: Store, text: str, name: str | None = None, revision: str = 
     """Queue what makes the model that `text` names a base model: a folder, a GGUF file, or a model on a hub.
 
     Raises:
-        ActionError: it names none, or the queue is full.
+        ActionError: it names none.
+        QueueFull: no further job may wait.
     """
     try:
         source = sources.read(text, revision)
@@ -123,7 +123,8 @@ def start_run(
     Raises:
         SettingsError: all values that cannot be used, at once.
         NotFound: no such base model, data set or adapter.
-        ActionError: files are missing, the adapter is of another base, the disk or the queue is full.
+        ActionError: files are missing, the adapter is of another base, the disk is full.
+        QueueFull: no further job may wait.
     """
     base, data = store.base_model(base_model_id), store.data_set(data_set_id)
     start = _start(store, base, start_adapter_id)
@@ -250,12 +251,6 @@ def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
     return data
 
 
-def check_queue(store: Store) -> None:
-    """NotNow if no further job may wait."""
-    if len(store.waiting()) >= MOST_WAITING:
-        raise NotNow(f"{MOST_WAITING} jobs are waiting already. Cancel some of them, or try again later.")
-
-
 def queue(
     store: Store,
     kind: Literal["train", "fetch", "import", "export"],
@@ -266,9 +261,9 @@ def queue(
     data_set_id: int | None = None,
     start_adapter_id: int | None = None,
     key: str | None = None,
+    grid: str | None = None,
 ) -> Job:
-    """Put a job at the end of the queue, and see to it that a runner is there. ActionError if the queue is full."""
-    check_queue(store)
+    """Put a job at the end of the queue, and see to it that a runner is there. QueueFull if it has no room."""
     job = store.submit(
         kind,
         name,
@@ -277,6 +272,7 @@ def queue(
         data_set_id=data_set_id,
         start_adapter_id=start_adapter_id,
         key=key,
+        grid=grid,
     )
     runner.ensure(store.files.root)
     return job

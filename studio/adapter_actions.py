@@ -16,7 +16,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, Job
 from jobs import adapter_base, adapter_package, start_adapter
 from jobs.adapter_package import Package, PackageError
-from studio.actions import ActionError, check_queue, queue
+from studio.actions import ActionError, queue
 from studio.words import clean_name, file_name
 
 UNMERGEABLE = ("bottleneck", "prompt")
@@ -53,7 +53,7 @@ def import_adapter(
         said = f" Its config names {clean_name(named, 'none')}." if named else ""
         raise ActionError(f"This adapter fits none of the base models here.{said} Add its base model first.")
     wanted = clean_name(name or _name_of(path), "adapter")
-    check_queue(store)  # before the upload is taken away from where it can be asked for again
+    store.check_line()  # before the upload is taken away from where it can be asked for again
     place = _kept(store, path) if upload else path.expanduser().absolute()
     return queue(store, "import", wanted, {"path": str(place), "name": wanted, "upload": upload}, base_model_id=base.id)
 

@@ -16,6 +16,7 @@ import typer
 from studio.adapter_commands import adapters
 from studio.deferred import Deferred
 from studio.edge import CommandFailed, at_the_edge
+from studio.line_commands import JobNumber, move_job, queue
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.terminal import plain, print_json, say, show, side_by_side, table
@@ -25,12 +26,11 @@ if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import Job
     from jobs import runner
-    from studio import actions, again, asking, doctor, records
+    from studio import actions, again, asking, doctor, line, records
 else:
     runner, actions, again = Deferred("jobs.runner"), Deferred("studio.actions"), Deferred("studio.again")
     asking, doctor, records = Deferred("studio.asking"), Deferred("studio.doctor"), Deferred("studio.records")
-
-JobNumber = Annotated[int, typer.Argument(metavar="NUMBER", help="The number of the job.", min=1, show_default=False)]
+    line = Deferred("studio.line")
 
 
 class OnOff(StrEnum):
@@ -45,6 +45,8 @@ jobs = Commands(help="The queue: what runs, waits and has ended.", **PLAIN)
 app.add_typer(jobs, name="jobs")
 app.add_typer(adapters, name="adapters")
 app.add_typer(models, name="models")
+jobs.command("move")(move_job)
+jobs.add_typer(queue, name="queue")
 
 
 # --- training -----------------------------------------------------------------------------------------------------
@@ -95,8 +97,10 @@ def train(
 def _see_through(store: Store, job: Job, detach: bool, as_json: bool) -> None:
     if detach:
         show(as_json, records.job_record(job), str(job.id))
-    else:
-        _show_trained(store, asking.wait(store, job), as_json)
+        return
+    if line.holds_back(store, job):
+        say(f"{line.PAUSED} Let it go on: python -m studio jobs queue continue")
+    _show_trained(store, asking.wait(store, job), as_json)
 
 
 def _show_trained(store: Store, job: Job, as_json: bool) -> None:

@@ -17,6 +17,7 @@ DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
 KINDS = {"fetch": "model", "import": "import", "export": "merge"}  # what a row is said to be, where it is no run
 WORDS = {"stopped": "stopped, kept"}
 PLACES = ("next", "second", "third", "fourth", "fifth")
+SHOWN_WAITING = 200  # jobs of the queue in the list; the others are counted
 SHORT = 60  # characters of a reason that fit under a name
 
 Facts = dict[str, Any]
@@ -28,7 +29,7 @@ def rows(jobs: Sequence[Job], waiting: Sequence[Job]) -> list[Facts]:
     done = [job for job in jobs if job.state in DONE]
     return [
         *[_row(job, "Now", _progress_fact(job), _left(job)) for job in reversed(now)],
-        *[_row(job, "Queue", _place(place), "", job.created_at) for place, job in enumerate(waiting)],
+        *[_waiting(job, place, len(waiting)) for place, job in enumerate(waiting[:SHOWN_WAITING])],
         *[_row(job, "Done", _outcome(job), "", job.finished_at or job.created_at) for job in done],
     ]
 
@@ -120,6 +121,11 @@ def _row(job: Job, group: str, fact: str, time: str, at: float | None = None) ->
         "time": time,
         "at": at,
     }
+
+
+def _waiting(job: Job, place: int, count: int) -> Facts:
+    """A row of the queue, and which ways it can be moved in the line."""
+    return {**_row(job, "Queue", _place(place), "", job.created_at), "up": place > 0, "down": place < count - 1}
 
 
 def _progress_fact(job: Job) -> str:

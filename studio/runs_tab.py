@@ -17,7 +17,8 @@ from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import runner
-from studio import actions, again, live_chart, run_facts
+from jobs.queue import queue_paused
+from studio import actions, again, line, live_chart, run_facts
 from studio.latest import Latest
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, scripted
@@ -46,7 +47,13 @@ def build(studio: Studio, shell: Shell) -> None:
         server_functions=[answered(fn) for fn in questions(studio)],
         elem_id="runs",
     )
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    # "multiple": by default a press that comes while another is under way would be lost.
+    quiet: dict[str, Any] = {
+        "show_progress": "hidden",
+        "queue": False,
+        "api_visibility": "private",
+        "trigger_mode": "multiple",
+    }
 
     def to_train() -> gr.Tabs:
         return shell.go("train")
@@ -99,6 +106,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
             "open": run_facts.opened(job) if job else None,
             "curve": _curve(job, asked) if job else None,
             "auto_resume": runner.auto_resume(store),
+            "queue": {"paused": queue_paused(store), "says": line.PAUSED, "unlisted": known.unlisted},
         }
 
     def runs_stretch(question: object) -> Answer:
@@ -148,7 +156,27 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         store.remember(runner.AUTO_RESUME, on)
         return {}
 
-    return [runs_state, runs_stretch, stop_run, train_again, more_epochs, retry, set_auto_resume]
+    return [runs_state, runs_stretch, stop_run, train_again, more_epochs, retry, set_auto_resume, *_of_the_line(store)]
+
+
+def _of_the_line(store: Store) -> list[Callable[[object], Answer]]:
+    """What the page may ask of the line of waiting jobs."""
+
+    def move_in_line(question: object) -> Answer:
+        """Move a waiting job up or down."""
+        asked = question if isinstance(question, dict) else {}
+        line.move(store, _id(asked), asked.get("to"))
+        return {}
+
+    def pause_queue(question: object) -> Answer:
+        """Keep waiting runs where they are, or let their turns come again."""
+        on = question.get("on") if isinstance(question, dict) else None
+        if not isinstance(on, bool):
+            raise ValueError(f"The queue is paused or not, not {on!r}.")
+        line.pause_queue(store, on)
+        return {}
+
+    return [move_in_line, pause_queue]
 
 
 def answered(fn: Callable[[object], Answer]) -> Callable[[object], Answer]:
@@ -171,6 +199,7 @@ class _Listing:
     def __init__(self, jobs: Sequence[Job], waiting: Sequence[Job]) -> None:
         self.jobs = jobs
         self.rows = run_facts.rows(jobs, waiting)
+        self.unlisted = max(0, len(waiting) - run_facts.SHOWN_WAITING)
         under_way = {job.id for job in jobs if job.state in LIVE}
         self.going = [row for row in self.rows if row["key"] in under_way]
         self._by_id = {job.id: job for job in jobs}

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters_store import store_line
+from adapters_store.errors import QueueFull
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet, Owner
 from engine.data.check import DataError
@@ -121,11 +123,12 @@ def test_a_run_whose_rows_are_gone_is_refused_in_words(store: Store, furnished: 
 def test_a_full_queue_refuses_more(
     store: Store, furnished: tuple[BaseModel, DataSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "MOST_WAITING", 2)
+    monkeypatch.setattr(store_line, "MOST_WAITING", 2)
     start(store, furnished)
-    start(store, furnished)
-    with pytest.raises(ActionError, match="waiting already"):
+    second = start(store, furnished, key="click")
+    with pytest.raises(QueueFull, match="2 jobs are waiting already"):
         start(store, furnished)
+    assert start(store, furnished, key="click") == second, "what is queued already needs no room"
 
 
 def test_the_starter_model_is_asked_for_once(store: Store) -> None:

@@ -153,13 +153,18 @@
     return [value, value, value];
   };
 
-  // One ticket for one intent: pressing Start twice in a moment with the same values asks for the same run.
+  // One ticket for one intent: pressing Start twice in a moment with the same values, be it in two tabs, asks for the same
+  // run. Where the browser keeps nothing for the page, a double click still does.
   let last = {said: '', at: 0, ticket: ''};
+  const kept = () => { try { return JSON.parse(localStorage.getItem('studio-ticket')) ?? last; } catch { return last; } };
+  const keep = () => { try { localStorage.setItem('studio-ticket', JSON.stringify(last)); } catch { /* this tab knows it */ } };
   window.studioTicket = values => {
+    last = kept();
     const said = JSON.stringify(values.slice(0, -1)), now = Date.now();
     const same = said === last.said && now - last.at < 2000;
     const ticket = same ? last.ticket : [...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, '0')).join('');
     last = {said, at: now, ticket};
+    keep();
     return [...values.slice(0, -1), ticket];
   };
 })();

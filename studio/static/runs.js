@@ -2,6 +2,7 @@
 // only while the tab is in sight; nothing is kept on the server, so a reload or a second tab shows the same.
 
 import { clock, h, keyed, say, setPill, show, when } from "./dom.js";
+import { Line, keepFocus } from "./line.js";
 import { LiveChart } from "./live_chart.js";
 
 const PAUSE = { live: 700, still: 1500 }; // ms between two questions
@@ -113,8 +114,9 @@ class Runs {
 
   // --- showing ---
 
-  take({ revision, rows, going, open, curve, auto_resume: auto }) {
+  take({ revision, rows, going, open, curve, auto_resume: auto, queue }) {
     this.parts.auto.checked = auto;
+    this.line.show(queue);
     this.listed = revision;
     if (rows) this.showRows(rows);
     else for (const row of going) this.showGoing(row);
@@ -132,7 +134,8 @@ class Runs {
       const { box, list } = this.parts.groups[group];
       const own = rows.filter((row) => row.group === group);
       show(box, own.length > 0);
-      keyed(list, own, (row) => this.makeRow(row), updateRow);
+      if (group === "Queue") keepFocus(list, () => keyed(list, own, (row) => this.line.make(row), (node, row) => this.updateWaiting(node, row)));
+      else keyed(list, own, (row) => h("li", {}, this.makeRow(row)), updateRow);
     }
     const done = rows.filter((row) => row.group === "Done").length;
     say(this.parts.more, `Show ${done} done`);
@@ -145,9 +148,13 @@ class Runs {
 
   makeRow({ key }) {
     const name = h("span", { class: "run-name" });
-    const row = h("button", { type: "button", class: "run-row", onclick: () => this.open(Number(key), true) },
+    return h("button", { type: "button", class: "run-row", onclick: () => this.open(Number(key), true) },
       name, h("span", { class: "pill" }), h("span", { class: "run-fact" }), h("span", { class: "run-time" }));
-    return h("li", {}, row);
+  }
+
+  updateWaiting(node, row) {
+    updateRow(node, row);
+    this.line.update(node, row);
   }
 
   markOpen(id) {
@@ -304,6 +311,7 @@ class Runs {
 
   makeList() {
     const groups = (this.parts.groups = {});
+    const { notice, unlisted, pause, told } = (this.line = new Line((name, question) => this.ask(name, question), (row) => this.makeRow(row)));
     const boxes = ["Now", "Queue", "Done"].map((group) => {
       const list = h("ul", { class: "run-rows" });
       const box = h("section", { class: `run-group ${group.toLowerCase()}`, hidden: true }, h("h3", {}, group), list);
@@ -315,10 +323,11 @@ class Runs {
       more.setAttribute("aria-expanded", "true");
       this.parts.list.classList.add("all");
     });
+    boxes[1].append(unlisted);
     boxes[2].before(more);
     const auto = (this.parts.auto = h("input", { type: "checkbox", onchange: () => this.ask("set_auto_resume", { on: auto.checked }) }));
     const go = h("label", { class: "auto-resume" }, auto, "Interrupted runs go on by themselves");
-    return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), boxes[0], boxes[1], more, boxes[2], go);
+    return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), notice, boxes[0], boxes[1], more, boxes[2], h("div", { class: "runs-switches" }, go, pause), told);
   }
 
   makeEmpty() {
