@@ -40,7 +40,8 @@ class Layout:
             with gr.Row():
                 with gr.Column(min_width=220, elem_classes="tight"):
                     self.base = forms.unjudged(gr.Dropdown([], label="Base model", interactive=True, elem_id="base"))
-                    self.base_help = html(train_facts.base_help(None))
+                    # Until this is told anew the fields are not filled, and nothing can be pressed (theme.css).
+                    self.base_help = html(f'<i class="unfilled"></i>{train_facts.base_help(None)}')
                     self.other = gr.Button("Add a model", size="sm", elem_classes="link", elem_id="other-model")
                 with gr.Column(min_width=220, elem_classes="tight"):
                     self.data = forms.unjudged(gr.Dropdown([], label="Data set", interactive=True, elem_id="data"))

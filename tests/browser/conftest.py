@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from adapters_store.store import Store
 from studio import launch
@@ -125,6 +125,27 @@ def profile(browser: Browser) -> Iterator[BrowserContext]:
 
 
 OpenPage = Callable[..., Page]
+
+
+class Late:
+    """Keeps back what a page asks its server's queue, as a slow machine does; not what contains `but`."""
+
+    def __init__(self, but: str | None = None) -> None:
+        self.held: list[Route] = []
+        self.but, self.over = but, False
+
+    def hold(self, page: Page) -> None:
+        page.route("**/queue/join*", self._take)
+
+    def _take(self, route: Route) -> None:
+        passes = self.over or (self.but is not None and self.but in (route.request.post_data or ""))
+        route.continue_() if passes else self.held.append(route)
+
+    def release(self, backwards: bool = False) -> None:
+        """Let go what was held and all that comes."""
+        self.over = True
+        for route in self.held[:: -1 if backwards else 1]:
+            route.continue_()
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
-from tests.browser.conftest import ROOT, OpenPage, Served, blocking_faults
+from tests.browser.conftest import ROOT, Late, OpenPage, Served, blocking_faults
 from tests.furnish import add_adapter
 from tests.workshop import QUICK, add_rows, wait_for
 
@@ -47,27 +47,6 @@ def columns(page: Page) -> Locator:
 def ask(page: Page, prompt: str) -> None:
     page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_role("button", name="Answer").click()
-
-
-class Late:
-    """Keeps back what the page asks about the choice of contestants, as a slow machine does."""
-
-    def __init__(self) -> None:
-        self.held: list[Route] = []
-        self.over = False
-
-    def hold(self, page: Page) -> None:
-        page.route("**/queue/join*", self._keep)
-
-    def _keep(self, route: Route) -> None:
-        asks_an_answer = '"Question ' in (route.request.post_data or "")
-        route.continue_() if asks_an_answer or self.over else self.held.append(route)
-
-    def release(self, backwards: bool = False) -> None:
-        """Let go what was held and all that comes."""
-        self.over = True
-        for route in self.held[:: -1 if backwards else 1]:
-            route.continue_()
 
 
 def texts(page: Page) -> list[str]:
@@ -169,7 +148,7 @@ def test_contestants_are_chosen_by_hand_and_stand_in_the_address(
 def test_answer_does_not_wait_until_the_contestants_of_the_address_are_shown(
     open_page: OpenPage, adapters: tuple[Adapter, Adapter]
 ) -> None:
-    late = Late()
+    late = Late(but='"Question ')
     page = open_page(f"tab=compare&contestants={adapters[0].id}", prepare=late.hold)
     ask(page, "Question 4: what is a hill?")
     expect(page.get_by_role("status").get_by_text("2 answers ready.")).to_be_visible(timeout=SLOW)
@@ -182,7 +161,7 @@ def test_answer_does_not_wait_until_the_contestants_of_the_address_are_shown(
 def test_answer_does_not_wait_until_a_handover_is_shown(
     open_page: OpenPage, studio: Served, adapters: tuple[Adapter, Adapter]
 ) -> None:
-    late, (one, two) = Late(), adapters
+    late, (one, two) = Late(but='"Question '), adapters
     page = open_page(f"tab=compare&contestants={one.id}")
     expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(one.name)])
     page.get_by_role("tab", name="Library").click()

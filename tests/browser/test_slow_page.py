@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 
 import pytest
 from playwright.sync_api import APIResponse, Page, Request, Route, expect
 
 from adapters_store.store import Store
-from tests.browser.conftest import OpenPage, Served
+from tests.browser.conftest import Late, OpenPage, Served
 from tests.furnish import add_adapter
 from tests.workshop import wait_for
 
@@ -16,11 +16,11 @@ Held = list[tuple[Route, APIResponse]]
 
 
 @pytest.fixture(scope="module")
-def shelf(studio: Served) -> Iterator[Store]:
+def shelf(studio: Served) -> Store:
     """The store with two adapters."""
     for name in ("terse", "pirate"):
         add_adapter(studio.store, studio.store.base_models()[0], name=name)
-    yield studio.store
+    return studio.store
 
 
 class Streams:
@@ -103,3 +103,36 @@ def test_a_stream_ends_although_the_word_on_a_question_comes_last(
     let_go(held)
     expect(page.get_by_role("button", name="Compare 1 with the base")).to_be_visible()
     streams.end()
+
+
+def test_each_of_two_quick_presses_counts(open_page: OpenPage, shelf: Store) -> None:
+    late: list[Route] = []
+
+    def hold_names(route: Route) -> None:
+        late.append(route) if '"name"' in (route.request.post_data or "") else route.continue_()
+
+    page = open_page("tab=library", prepare=lambda page: page.route("**/queue/join*", hold_names))
+    page.get_by_role("cell", name="terse", exact=True).click()
+    expect(page.locator(".detail").get_by_role("heading", name="terse", exact=True)).to_be_visible()
+    for count, name in enumerate(("first", "second"), 1):
+        page.get_by_role("button", name="Rename").click()
+        page.get_by_label("New name").fill(name)
+        page.get_by_label("New name").press("Enter")
+        wait_for(lambda wanted=count: page.evaluate("true") and len(late) == wanted, 10, f"{name} to be sent")
+    for route in late:
+        route.continue_()
+    expect(page.locator(".detail").get_by_role("heading", name="second", exact=True)).to_be_visible()
+
+
+def test_train_takes_no_press_before_its_fields_are_filled(open_page: OpenPage, shelf: Store) -> None:
+    late = Late()
+    page = open_page(prepare=late.hold)
+    start, more = (page.get_by_role("button", name=name) for name in ("Start fine-tune", "More settings"))
+    expect(page.get_by_text("Before you start")).to_be_visible()
+    wait_for(lambda: page.evaluate("true") and late.held, 60, "the page to ask for what fills it")
+    expect(start).to_be_hidden()
+    expect(more).to_be_hidden()
+    late.release()
+    more.click()
+    expect(page.get_by_label("Base model")).to_have_value(re.compile("tiny"))
+    expect(start).to_be_visible()
