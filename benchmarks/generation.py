@@ -22,14 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from benchmarks import processes
 from benchmarks.table import Options, Row, markdown
 from engine import adapter_files, models
 from engine.data.render import prompt_ids
 from engine.generate import Contestant, compare
-from engine.methods import fit
+from engine.methods import fit, one_token
 from engine.methods.attach import attached
+from engine.methods.inject import linear_layers
 from engine.settings import RunSettings
 from jobs.answerer import Desk
 
@@ -76,6 +78,7 @@ def _measured(options: Options) -> list[Row]:
             field.switch(),
             field.add(),
             field.first_token(),
+            *(field.product(count) for count in (1, 2, 5)),
         ]
 
 
@@ -159,6 +162,20 @@ class Field:
         )
         what = f"first token of the base, prompt of {self.ids.shape[1]} tokens"
         return _time(what, ours, theirs, "transformers, generate", FIRST)
+
+    def product(self, count: int) -> Row:
+        """The linear layers of all blocks with one token of `count` rows, ours and torch's."""
+        layers = list(linear_layers(self.base.model).values())
+        inputs = {layer.in_features: torch.randn(count, 1, layer.in_features) for layer in layers}
+
+        def through(product: Callable[[Any, torch.Tensor], torch.Tensor]) -> Work:
+            return torch.inference_mode()(lambda: [product(one, inputs[one.in_features]) for one in layers][:0])
+
+        plain = through(lambda layer, x: functional.linear(x, layer.weight))
+        ours, theirs = self._turns(through(one_token.linear), plain)
+        a, b = _median(ours), _median(theirs)
+        what = f"all linear layers of the blocks, one token of {count} row{'s' if count > 1 else ''}"
+        return Row(what, f"{1000 * a:.1f} ms", f"{1000 * b:.1f} ms (torch, linear)", f"{b / a:.2f} x")
 
     # --- both sides ---
 
