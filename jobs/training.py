@@ -156,6 +156,7 @@ def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay
         return lease.stop == "keep"
 
     position, course = run.position, run.course
+    log.info("%s: %s", run.loaded.device.name, run.loaded.device.why)
     log.info(run.passes.told)
     lease.report(passes=run.passes.told)
     reports = train(

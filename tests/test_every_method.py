@@ -84,6 +84,15 @@ def test_a_run_of_it_puts_an_adapter_in_the_library(library: Store, method: Meth
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_its_log_says_where_it_ran_and_how_its_rows_went_through_the_model(library: Store, method: Method) -> None:
+    job = of(library, method).job_id
+    told = library.files.log(f"job-{job}").read_text()
+    assert "There is no GPU that torch can use" in told
+    # A soft prompt stands before every row, where no test vouches for packing.
+    assert ("Rows are padded" if method == "prompt" else "without padding") in told
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_its_file_is_as_large_as_was_counted_before_the_run(library: Store, method: Method) -> None:
     adapter = of(library, method)
     file = (library.adapter_path(adapter) / "adapter_model.safetensors").read_bytes()
