@@ -6,7 +6,7 @@ BENCH := .venv-bench/bin/python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and "LoRA Studio needs Python 3.11 or newer; choose one with PYTHON=...")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test methods bench clean
+.PHONY: help run demo test methods states bench clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## */  make \1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: .venv-test/ready  ## linters, types and all tests, in an environment of th
 
 methods: .venv-test/ready  ## measure every method on every architecture and write the table of docs/methods.md
 	$(TEST) -m tests.methods_table
+
+states: .venv-test/ready  ## draw the states of a job and the ways between them into docs/states.md
+	$(TEST) -m tests.states_diagram
 
 bench: .venv-bench/ready  ## measure side by side with PEFT + Trainer and TRL, and write docs/benchmarks.md
 	$(BENCH) -m benchmarks

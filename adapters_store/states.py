@@ -4,10 +4,11 @@ Knows nothing about rows, processes or who asks for a change.
 """
 
 TRANSITIONS: dict[str, frozenset[str]] = {
-    "queued": frozenset({"starting", "cancelled"}),
-    "starting": frozenset({"running", "failed", "cancelled", "interrupted"}),
-    "running": frozenset({"finishing", "failed", "cancelled", "interrupted"}),
+    "queued": frozenset({"starting", "paused", "cancelled"}),
+    "starting": frozenset({"running", "paused", "failed", "cancelled", "interrupted"}),
+    "running": frozenset({"finishing", "paused", "failed", "cancelled", "interrupted"}),
     "finishing": frozenset({"completed", "stopped", "failed", "interrupted", "cancelled"}),
+    "paused": frozenset({"queued", "cancelled"}),
     "interrupted": frozenset({"queued", "cancelled"}),
     "completed": frozenset(),
     "stopped": frozenset(),

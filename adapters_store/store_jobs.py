@@ -23,7 +23,8 @@ from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, Jo
 KINDS = ("train", "fetch", "import", "export")
 
 
-_CANCELLED = {"queued": "Cancelled before it began.", "interrupted": "Not to be continued. Nothing was kept."}
+_ENOUGH = "Not to be continued. Nothing was kept."
+_CANCELLED = {"queued": "Cancelled before it began.", "paused": _ENOUGH, "interrupted": _ENOUGH}
 
 
 class JobShelf(LineShelf):
@@ -142,20 +143,23 @@ class JobShelf(LineShelf):
         self._discard(free)
         return moved
 
-    def request_stop(self, job_id: int, how: Literal["keep", "cancel"], who: str = "person") -> Job:
-        """Ask for the end of a job: "keep" what it learned so far, or "cancel" it.
+    def request_stop(self, job_id: int, how: Literal["keep", "cancel", "pause"], who: str = "person") -> Job:
+        """Ask for the end of a job: "keep" what it learned so far, or "cancel" it; or "pause" it.
 
-        A queued job is cancelled at once, and so is an interrupted one if it is not to be continued. A job that has
-        ended is left as it is, and a worker sees the wish in `job.stop`. "keep" does not undo an earlier "cancel".
+        A queued job is cancelled or paused at once, and a paused or interrupted one cancelled, if it is not to be
+        continued. A job that has ended is left as it is, and a worker sees the wish in `job.stop`. The first wish
+        stands, but "cancel" outweighs the others.
         """
-        if how not in ("keep", "cancel"):
-            raise StoreError(f'{how!r} is not a way to stop a job: "keep" or "cancel".')
+        if how not in ("keep", "cancel", "pause"):
+            raise StoreError(f'{how!r} is not a way to stop a job: "keep", "cancel" or "pause".')
         free: list[str] = []
         with self._database.writing() as session:
             job = found(session, Job, job_id)
-            if job.state == "queued" or (job.state == "interrupted" and how == "cancel"):
+            if job.state == "queued" and how == "pause":
+                self._shift(session, job, "paused", who, "Paused while it waited.")
+            elif job.state == "queued" or (job.state in _CANCELLED and how == "cancel"):
                 free = self._shift(session, job, "cancelled", who, _CANCELLED[job.state])
-            elif job.state in LIVE and job.stop not in (how, "cancel"):
+            elif job.state in LIVE and (job.stop is None or (how == "cancel" and job.stop != how)):
                 job.stop = how
                 self._note(session, job, job.state, who, f"asked to stop: {how}")
             asked = settled(session, job)
@@ -197,7 +201,7 @@ class JobShelf(LineShelf):
     def _shift(self, session: Session, job: Job, to: str, who: str, why: str) -> list[str]:
         """Change the state; the folders of checkpoints that are free with it, to be deleted after the commit."""
         before, job.state, job.why = job.state, to, why
-        if to in FINAL or to == "interrupted":
+        if to in (*FINAL, "interrupted", "paused"):
             job.finished_at = self.clock()
         self._note(session, job, before, who, why)
         return drop_rows(session, job.id) if to in FINAL else []

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 RECENT = 0.2  # weight of the newest reading in a smoothed figure
 MEGABYTE = 1_000_000
 TELLING = ("running", "finishing", "completed", "stopped")  # states in which it matters what an interruption cost
+WISHES = {"cancel": "Cancelling.", "pause": "Pausing after the last whole step."}
 FIRST_STEPS = "First steps. Loss and time left follow in a moment."
 
 
@@ -78,7 +79,7 @@ def loss_text(loss: float) -> str:
 def job_sentence(job: Progressing) -> str:
     """Where a job stands, in a sentence or a few: what the page and the command line say about it."""
     if job.state in ("starting", "running") and job.stop:
-        return "Cancelling." if job.stop == "cancel" else "Stopping; what it has learned so far is kept."
+        return WISHES.get(job.stop, "Stopping; what it has learned so far is kept.")
     sentences: dict[str, Callable[[], str]] = {
         "queued": lambda: _joined([job.why, "Waiting for its turn."]),
         "starting": lambda: _stage(job) or "Starting.",
@@ -86,6 +87,7 @@ def job_sentence(job: Progressing) -> str:
         "finishing": lambda: "Saving the adapter." if job.kind in ("train", "import") else "Saving the model.",
         "completed": lambda: _completed(job),
         "stopped": lambda: _stopped(job),
+        "paused": lambda: job.why or "Paused.",
         "cancelled": lambda: job.why or "Cancelled. Nothing was kept.",
         "interrupted": lambda: job.why or "Interrupted. Start it again.",
         "failed": lambda: job.why or "It failed. The log has the details.",
@@ -104,6 +106,11 @@ def again(kind: str, step: int | None = None) -> str:
     if kind != "train":
         return "Start it again."  # what is fetched may go on where it stopped
     return f"Continue it from step {step}." if step else "Start it again; it begins from the first step."
+
+
+def paused(step: int | None) -> str:
+    """What is said of a run that paused; `step` is that of its newest checkpoint, if it has one."""
+    return f"Paused after step {step}." if step else "Paused before its first step was kept; it will begin there."
 
 
 def _stage(job: Progressing) -> str:

@@ -74,10 +74,10 @@ class Lease:
     """A claimed job in the hands of its worker. A context manager: inside, the heart beats and reports go in."""
 
     def __init__(self, store: Store, job: Job, on_cancel: Callable[[], None] = lambda: None) -> None:
-        """Hold `job` as it was returned by a claim. `on_cancel` is called once, from the thread, when the work is void:
-        somebody cancelled, or the lease is lost."""
+        """Hold `job` as it was returned by a claim. `on_cancel` is called once, from the thread, when the work is to be
+        broken off: somebody cancelled or paused it, or the lease is lost."""
         self.job = job
-        self.stop: str | None = job.stop  # "keep" or "cancel", as soon as somebody asks
+        self.stop: str | None = job.stop  # "keep", "cancel" or "pause", as soon as somebody asks
         self.lost = False
         self._store = store
         self._on_cancel = on_cancel
@@ -189,7 +189,7 @@ class Lease:
             self._beat_at = now
         row = self._store.job(self.job.id)
         self.stop = row.stop
-        if row.stop == "cancel":
+        if row.stop in ("cancel", "pause"):
             self._call_off()
         if row.token != self.job.token:
             raise LeaseLost(f"Job {row.id} was given to another worker.")

@@ -138,8 +138,10 @@ class Runner:
         job = self._store.job(job_id)
         if job.kind != "train" or job.state != "interrupted" or not auto_resume(self._store):
             return
-        if job.attempt >= MOST_ATTEMPTS:
-            log.warning("job %s was interrupted %s times and is left to a person", job.id, job.attempt)
+        # Not attempts: each pause makes one more of them.
+        times = sum(event.state_to == "interrupted" for event in self._store.job_events(job.id))
+        if times >= MOST_ATTEMPTS:
+            log.warning("job %s was interrupted %s times and is left to a person", job.id, times)
             return
         where = f"It goes on from step {job.checkpoint_step}." if job.checkpoint_step else "It begins again."
         self._store.move(job.id, "queued", why=f"{_first_sentence(job.why)} {where}", who="runner")
@@ -194,6 +196,8 @@ def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[s
     if job.stop == "cancel":
         return "cancelled", "Cancelled. Nothing was kept."
     what_next = again(job.kind, job.checkpoint_step)
+    if job.stop == "pause" and job.state != "finishing":
+        return "paused", f"Its worker was gone before it had paused. {what_next}"
     if not same_boot:
         return "interrupted", f"The machine was restarted in the middle of this job. {what_next}"
     if job.stop == "keep":

@@ -18,7 +18,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import errors, process
 from jobs.ending import Ended, Ending
-from jobs.progress import again
+from jobs.progress import again, paused
 from jobs.queue import Lease
 
 log = logging.getLogger("worker")
@@ -75,6 +75,8 @@ def _record_end(store: Store, lease: Lease, ending: Ending) -> None:
         log.warning("job %s is no longer ours; nothing was written", lease.job.id)
     elif lease.stop == "cancel":
         lease.move("cancelled", "Cancelled. Nothing was kept.")
+    elif lease.stop == "pause":
+        lease.move("paused", paused(store.job(lease.job.id).checkpoint_step))
     else:
         job = store.job(lease.job.id)
         lease.move(

@@ -24,10 +24,10 @@ def can_go_on(job: Job) -> bool:
 
 
 def after_interruption(store: Store, job: Job) -> Job:
-    """Queue an interrupted job again; a run goes on from its checkpoint, if it has one.
+    """Queue an interrupted or paused job again; a run goes on from its checkpoint, if it has one.
 
     Raises:
-        ActionError: the job was not interrupted.
+        ActionError: the job was neither.
     """
     try:
         job = store.move(job.id, "queued", who="person")
@@ -35,7 +35,7 @@ def after_interruption(store: Store, job: Job) -> Job:
         job = store.job(job.id)
         if job.state not in ("queued", *LIVE):  # else somebody else was first
             raise actions.ActionError(
-                f"{job.name} is {job.state}. Only an interrupted job can be continued."
+                f"{job.name} is {job.state}. Only a paused or interrupted job can be continued."
             ) from error
     runner.ensure(store.files.root)
     return job

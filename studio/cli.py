@@ -16,7 +16,7 @@ import typer
 from studio.adapter_commands import adapters
 from studio.deferred import Deferred
 from studio.edge import CommandFailed, at_the_edge
-from studio.line_commands import JobNumber, move_job, queue
+from studio.line_commands import JobNumber, move_job, pause_run, queue
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.terminal import plain, print_json, say, show, side_by_side, table
@@ -46,6 +46,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(adapters, name="adapters")
 app.add_typer(models, name="models")
 jobs.command("move")(move_job)
+jobs.command("pause")(pause_run)
 jobs.add_typer(queue, name="queue")
 
 
@@ -179,7 +180,7 @@ def continue_run(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Go on with an interrupted run. It begins at its last checkpoint."""
+    """Go on with a paused or interrupted run. It begins at its last checkpoint."""
     with asking.opened(data_dir) as store:
         _see_through(store, again.after_interruption(store, store.job(number)), detach, as_json)
 

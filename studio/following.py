@@ -20,7 +20,7 @@ from studio.terminal import plain, say
 POLL = 0.25  # seconds between two looks at a job
 PLAIN_EVERY = 15.0  # seconds between two lines where there is no terminal to redraw
 RUNNER_EVERY = 5.0  # seconds between two checks that a runner is there
-ENDED = (*FINAL, "interrupted")  # nobody works on it, and nobody will by itself
+ENDED = (*FINAL, "interrupted", "paused")  # nobody works on it, and nobody will by itself
 
 
 def follow(store: Store, job_id: int, enough: threading.Event | None = None) -> Job:
@@ -64,7 +64,7 @@ def _looks(store: Store, job_id: int, enough: threading.Event) -> Iterable[Job]:
         job = store.job(job_id)
         yield job
         # The runner may be about to queue again what it has just found interrupted: that is seen at the next look.
-        settled = job.state in FINAL or job.state == before == "interrupted"
+        settled = job.state in (*FINAL, "paused") or job.state == before == "interrupted"
         if settled or enough.wait(POLL):
             return
         before = job.state

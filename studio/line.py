@@ -1,4 +1,4 @@
-"""What a person can ask of the line of waiting jobs: another order, and that the queue pauses or goes on.
+"""What a person can ask of the line of waiting jobs: another order, and that the queue or a run pauses or goes on.
 
 For the page and the command line. Knows nothing about what a job is; who may start when is in `jobs/queue.py`.
 """
@@ -48,3 +48,20 @@ def pause_queue(store: Store, on: bool) -> None:
 def holds_back(store: Store, job: Job) -> bool:
     """Whether the job waits because the queue is paused."""
     return job.state == "queued" and job.kind in ON_DEVICE and queue_paused(store)
+
+
+def pause_run(store: Store, job_id: int) -> Job:
+    """Ask a run to pause: it keeps its last whole step, lets go of the device, and waits until it is continued.
+
+    Raises:
+        NotFound: no such job.
+        ActionError: it is no run, or has ended.
+    """
+    job = store.job(job_id)
+    if job.kind != "train":
+        raise actions.ActionError(f"{job.name} is no run. Only runs can be paused; cancel it instead.")
+    if job.state not in ("queued", "starting", "running"):
+        raise actions.ActionError(f"{job.name} is {job.state}. Only a run that waits or trains can be paused.")
+    job = store.request_stop(job_id, "pause")
+    runner.ensure(store.files.root)  # the runner is who ends a worker that does not listen
+    return job

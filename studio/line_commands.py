@@ -44,6 +44,13 @@ def move_job(
     show(as_json, {**records.job_record(job), "place": place}, f"{job.name} is number {place} in the line.")
 
 
+def pause_run(number: JobNumber, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Pause a run. It keeps its last whole step and waits for: python -m studio jobs continue NUMBER."""
+    with asking.opened(data_dir) as store:
+        record = records.job_record(line.pause_run(store, number))
+    show(as_json, record, record["says"])
+
+
 @queue.command("pause")
 def pause_queue(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Start no waiting run until the queue goes on. What runs goes on, and models still come and go."""

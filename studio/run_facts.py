@@ -24,12 +24,13 @@ Facts = dict[str, Any]
 
 
 def rows(jobs: Sequence[Job], waiting: Sequence[Job]) -> list[Facts]:
-    """The list: what runs now, the queue in its order, then what is done, newest first."""
+    """The list: what runs now, the queue in its order, what is paused, then what is done, newest first."""
     now = [job for job in jobs if job.state in LIVE]
     done = [job for job in jobs if job.state in DONE]
     return [
         *[_row(job, "Now", _progress_fact(job), _left(job)) for job in reversed(now)],
         *[_waiting(job, place, len(waiting)) for place, job in enumerate(waiting[:SHOWN_WAITING])],
+        *[_row(job, "Queue", _outcome(job), "", job.finished_at) for job in jobs if job.state == "paused"],
         *[_row(job, "Done", _outcome(job), "", job.finished_at or job.created_at) for job in done],
     ]
 
@@ -52,12 +53,20 @@ def opened(job: Job) -> Facts:
         "steps": int(job.progress.get("steps") or 0),
         "adapter": adapter,
         "figures": figures(job) if job.kind == "train" and job.started_at is not None else [],
-        "again": job.state in DONE,
+        "again": job.state in (*DONE, "paused"),
+        "pause": job.kind == "train" and not job.stop and job.state in ("queued", "starting", "running"),
         "retry": again.can_retry(job),
-        "go_on": job.checkpoint_step if job.state == "interrupted" else None,
+        "go_on": goes_on_from(job),
         "more": more(job),
         "about": about(job),
     }
+
+
+def goes_on_from(job: Job) -> int | None:
+    """The step that a run would go on from; None where it cannot go on, 0 where a paused one has no checkpoint."""
+    if job.state == "paused":
+        return job.checkpoint_step or 0
+    return job.checkpoint_step if job.state == "interrupted" else None
 
 
 def more(job: Job) -> Facts | None:
@@ -81,13 +90,13 @@ def share(job: Job) -> float | None:
     if job.state == "completed":
         return 1.0
     if not job.progress.get(total):
-        return None if job.state in ("queued", *DONE) else 0.0
+        return None if job.state in ("queued", "paused", *DONE) else 0.0
     return min(1.0, float(job.progress.get(done) or 0) / float(job.progress[total]))
 
 
 def figures(job: Job) -> list[Facts]:
     """The key readings. They keep their places: a reading that is still to come is shown as a dash."""
-    seen, ended = job.progress, job.state in DONE
+    seen, ended = job.progress, job.state in (*DONE, "paused")
     result = [
         _figure("Loss", _loss(seen.get("loss"))),
         _figure("Best validation" if ended else "Validation", _loss(_validation(job))),
@@ -148,7 +157,7 @@ def _place(place: int) -> str:
 
 def _outcome(job: Job) -> str:
     best = _validation(job)
-    if job.state in ("failed", "interrupted", "cancelled"):
+    if job.state in ("failed", "interrupted", "cancelled", "paused"):
         reason = job.why.split(". ")[0].rstrip(".")
         return reason if len(reason) <= SHORT else f"{reason[: SHORT - 1]}…"
     if best is not None:
@@ -159,7 +168,7 @@ def _outcome(job: Job) -> str:
 
 def _validation(job: Job) -> Any:
     seen = job.progress
-    return seen.get("best_validation_loss") if job.state in DONE else seen.get("validation_loss")
+    return seen.get("best_validation_loss") if job.state in (*DONE, "paused") else seen.get("validation_loss")
 
 
 def _took(job: Job) -> str:

@@ -121,19 +121,22 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         )
 
     def stop_run(question: object) -> Answer:
-        """End a job: keep the adapter so far, or cancel it."""
+        """End a job: keep the adapter so far, or cancel it. Or pause it."""
         asked = question if isinstance(question, dict) else {}
         how = asked.get("how")
+        if how == "pause":
+            line.pause_run(store, _id(asked))
+            return {}
         if how not in ("keep", "cancel"):
-            raise ValueError(f"A job ends with keep or cancel, not {how!r}.")
+            raise ValueError(f"A job ends with keep, cancel or pause, not {how!r}.")
         actions.stop_job(store, _id(asked), how)
         return {}
 
     def train_again(question: object) -> Answer:
-        """Queue the same settings again; asking twice with one key queues once. An interrupted run goes on."""
+        """Queue the same settings again, once for one key. A run that was interrupted or paused goes on instead."""
         asked = question if isinstance(question, dict) else {}
         job = store.job(_id(asked))
-        if job.state == "interrupted":
+        if job.state in ("interrupted", "paused"):
             return {"open": again.after_interruption(store, job).id}
         return {"open": again.from_the_beginning(store, job, _key(asked)).id}
 

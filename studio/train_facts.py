@@ -128,6 +128,7 @@ _STATE_WORDS = {
     "stopped": "{name} was stopped and kept.",
     "cancelled": "{name} was cancelled.",
     "failed": "{name} failed.",
+    "paused": "{name} is paused.",
     "interrupted": "{name} was interrupted.",
 }
 

@@ -87,7 +87,7 @@ def test_an_interrupted_run_is_continued_by_command(shell: Shell) -> None:
     )
     store.claim(job.id, Owner(2**22 + 1, 1.0, "boot"))
     store.move(job.id, "interrupted", who="test", why="Killed.")
-    assert "is completed. Only an interrupted job" in shell.run("jobs", "continue", "1").stderr
+    assert "is completed. Only a paused or interrupted job" in shell.run("jobs", "continue", "1").stderr
     made = shell.json("jobs", "continue", str(job.id))
     assert (made["job"]["id"], made["job"]["state"], made["adapter"]["name"]) == (job.id, "completed", "night")
     store.close()

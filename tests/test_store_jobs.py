@@ -19,6 +19,7 @@ WAY_TO: dict[str, tuple[str, ...]] = {
     "finishing": ("running", "finishing"),
     "completed": ("running", "finishing", "completed"),
     "stopped": ("running", "finishing", "stopped"),
+    "paused": ("paused",),
     "interrupted": ("interrupted",),
     "cancelled": ("cancelled",),
     "failed": ("failed",),
@@ -124,7 +125,7 @@ def test_a_stale_token_writes_nothing(store: Store) -> None:
     assert len(store.metrics(stale.id)) == 1
 
 
-@pytest.mark.parametrize("state", sorted({*FINAL, "interrupted"}))
+@pytest.mark.parametrize("state", sorted({*FINAL, "interrupted", "paused"}))
 def test_the_token_of_a_job_nobody_works_on_any_more_writes_nothing(store: Store, state: str) -> None:
     job = in_state(store, state)
     assert_writes_nothing(store, job.id, job.token)
@@ -244,6 +245,33 @@ def test_a_job_that_nobody_works_on_is_left_as_it_is(store: Store, state: str) -
     assert everything(store, job.id) == before
 
 
+def test_a_queued_job_is_paused_at_once_and_goes_on_where_it_was(store: Store) -> None:
+    first, second = in_state(store, "queued"), in_state(store, "queued")
+    paused = store.request_stop(first.id, "pause")
+    assert (paused.state, paused.why) == ("paused", "Paused while it waited.")
+    assert store.claim(first.id, ME) is None
+    assert store.request_stop(first.id, "keep").state == "paused"
+    store.move(first.id, "queued", who="person")
+    assert [job.id for job in store.waiting()] == [first.id, second.id]
+
+
+def test_the_first_wish_stands_but_cancel_outweighs_all(store: Store) -> None:
+    job = claimed(store)
+    assert [store.request_stop(job.id, how).stop for how in ("pause", "keep", "cancel", "pause")] == [
+        "pause",
+        "pause",
+        "cancel",
+        "cancel",
+    ]
+    kept = claimed(store)
+    assert [store.request_stop(kept.id, how).stop for how in ("keep", "pause")] == ["keep", "keep"]
+
+
+def test_a_paused_job_that_is_not_to_be_continued_keeps_nothing(store: Store) -> None:
+    job = store.request_stop(in_state(store, "paused").id, "cancel")
+    assert (job.state, job.why) == ("cancelled", "Not to be continued. Nothing was kept.")
+
+
 # --- reporting --------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +324,7 @@ ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("claim"), st.sampled_from([ME, OTHER])),
         st.tuples(st.just("move"), st.sampled_from(sorted(TRANSITIONS))),
-        st.tuples(st.just("stop"), st.sampled_from(["keep", "cancel"])),
+        st.tuples(st.just("stop"), st.sampled_from(["keep", "cancel", "pause"])),
         st.tuples(st.just("report"), st.integers(0, 4)),
     ),
     max_size=12,
@@ -315,7 +343,7 @@ def test_whatever_happens_to_a_job_its_events_are_one_unbroken_allowed_way(
     assert events[0].state_from is None
     for before, after in pairwise(events):
         assert after.state_from == before.state_to
-        assert allowed(before.state_to, after.state_to) or after.why in ("asked to stop: keep", "asked to stop: cancel")
+        assert allowed(before.state_to, after.state_to) or after.why.startswith("asked to stop: ")
     job = store.job(job_id)
     assert job.state == events[-1].state_to
     assert job.token == job.attempt == sum(event.state_to == "starting" and event.why == "" for event in events)
@@ -328,7 +356,7 @@ def act(store: Store, job_id: int, what: str, how: object) -> None:
         elif what == "move":
             store.move(job_id, str(how), who="test", why="moved")
         elif what == "stop":
-            store.request_stop(job_id, "keep" if how == "keep" else "cancel")
+            store.request_stop(job_id, how)  # type: ignore[arg-type]
         elif isinstance(how, int):
             store.report(job_id, how, progress={"step": 1})
     except StoreError:

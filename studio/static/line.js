@@ -31,6 +31,7 @@ export class Line {
 
   /** Buttons that lead nowhere stay where the focus may be, and say so. */
   update(node, row) {
+    show(node.lastChild, row.up != null); // a paused run has no place in the line
     for (const [button, way] of [[node.lastChild.firstChild, "up"], [node.lastChild.lastChild, "down"]]) {
       button.setAttribute("aria-label", `Move ${row.name} ${way}`);
       button.setAttribute("aria-disabled", String(!row[way]));

@@ -9,7 +9,7 @@ const PAUSE = { live: 700, still: 1500 }; // ms between two questions
 const PATIENCE = [1000, 2000, 4000, 8000, 15000]; // ms to wait after a failed one, then longer
 const SURE = 4000; // ms in which a second press on Cancel ends a run for good
 const MOST_POINTS = 4000; // kept here before the thinned curve is asked for again
-const PILLS = { starting: "run", running: "run", finishing: "run", queued: "queued", completed: "ok", failed: "failed", interrupted: "warn" };
+const PILLS = { starting: "run", running: "run", finishing: "run", queued: "queued", completed: "ok", failed: "failed", interrupted: "warn", paused: "queued" };
 const SMALL = { learning_rate: "Learning rate", gradient_norm: "Gradient norm", tokens_per_second: "Tokens/s", memory_bytes: "Memory" };
 
 export function mount(host) {
@@ -139,6 +139,7 @@ class Runs {
     }
     const done = rows.filter((row) => row.group === "Done").length;
     say(this.parts.more, `Show ${done} done`);
+    show(this.parts.more, done > 0);
   }
 
   showGoing(row) {
@@ -192,14 +193,16 @@ class Runs {
     const { progress } = this.parts;
     show(progress, share != null && live);
     const percent = Math.round((share ?? 0) * 100);
-    progress.firstChild.style.width = `${(share ?? 0) * 100}%`;
+    // Rounded, so that in a long run the bar seldom moves: each move is drawn in many small ones.
+    progress.firstChild.style.width = `${((share ?? 0) * 100).toFixed(1)}%`;
     progress.setAttribute("aria-valuenow", percent);
     progress.setAttribute("aria-label", `Progress of ${name}`);
   }
 
-  showButtons({ live, waiting, stopping, train, adapter, again, retry, more, state, go_on: goOn }) {
+  showButtons({ live, waiting, stopping, train, adapter, again, retry, more, state, pause, go_on: goOn }) {
     const { buttons } = this.parts;
     show(buttons.keep, live && train && !stopping);
+    show(buttons.pause, pause);
     show(buttons.cancel, waiting || (live && !stopping) || goOn != null);
     show(buttons.compare, adapter != null);
     show(buttons.library, adapter != null);
@@ -304,6 +307,7 @@ class Runs {
       again: button("Train again", "", () => this.ask("train_again", { job: this.run.id, key: once() })),
       more: button("More epochs", "", () => this.moreAsked(this.parts.epochsForm.hidden)),
       retry: button("Retry", "main", () => this.ask("retry", { job: this.run.id })),
+      pause: button("Pause", "", () => this.ask("stop_run", { job: this.run.id, how: "pause" })),
       keep: button("Stop and keep", "", () => this.ask("stop_run", { job: this.run.id, how: "keep" })),
       cancel: button("Cancel", "", () => this.cancel()),
     };
