@@ -93,7 +93,9 @@ def test_an_interrupted_run_is_continued_once_however_often_it_is_asked_for(stor
 
 
 def test_only_an_interrupted_job_is_continued(store: Store, finished: Job) -> None:
-    with pytest.raises(actions.ActionError, match=r"pirate is completed\. Only a paused or interrupted job can be continued"):
+    with pytest.raises(
+        actions.ActionError, match=r"pirate is completed\. Only a paused or interrupted job can be continued"
+    ):
         again.after_interruption(store, finished)
 
 
