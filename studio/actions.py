@@ -114,6 +114,7 @@ def start_run(
     name: str = "",
     key: str | None = None,
     start_adapter_id: int | None = None,
+    grid: str | None = None,
 ) -> Job:
     """Queue a run of the base model on the data set. Settings that `values` leaves out get the set's defaults.
 
@@ -141,6 +142,7 @@ def start_run(
         data_set_id=data.id,
         start_adapter_id=start.id if start else None,
         key=key,
+        grid=grid,
     )
 
 

@@ -16,6 +16,7 @@ import typer
 from studio.adapter_commands import adapters
 from studio.deferred import Deferred
 from studio.edge import CommandFailed, at_the_edge
+from studio.grid_commands import train_grid
 from studio.line_commands import JobNumber, move_job, pause_run, queue
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
@@ -76,6 +77,16 @@ def train(
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="What to call the adapter.", show_default=False)
     ] = "",
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="SETTING=VALUE,...",
+            help="A run for each value; given again, a run for each combination.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Queue a grid without asking.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
@@ -84,6 +95,9 @@ def train(
     """Fine-tune a base model and wait for the adapter."""
     with asking.opened(data_dir) as store:
         chosen = asking.beginning(store, data, model, parent)
+        if grid:
+            train_grid(store, chosen, values, grid, name, yes, detach, as_json)
+            return
         job = actions.start_run(
             store,
             base_model_id=chosen.base.id,

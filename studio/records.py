@@ -36,6 +36,7 @@ def job_record(job: Job) -> Record:
         "base": job.base_model.name if job.base_model else None,
         "data": job.data_set.name if job.data_set else None,
         "from": job.start_adapter_name,
+        "grid": job.grid,
         "settings": job.settings,
         "progress": job.progress,
         "adapter_id": job.adapter_id,

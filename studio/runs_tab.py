@@ -62,7 +62,7 @@ def build(studio: Studio, shell: Shell) -> None:
         return shell.go("library"), number_of(event, "adapter")
 
     def to_compare(event: gr.EventData) -> tuple[gr.Tabs, str]:
-        return shell.go("compare"), number_of(event, "adapter")
+        return shell.go("compare"), number_of(event, "adapter") or _numbers_of(event, "adapters")
 
     shell.job.change(None, [shell.job], None, js=_TELL, show_progress="hidden")
     view.job_open(_opened, None, shell.job, **quiet)
@@ -80,6 +80,15 @@ def number_of(event: gr.EventData, name: str) -> str:
     data = event._data if isinstance(event._data, dict) else {}
     value = data.get(name)
     return str(value) if isinstance(value, int) and 0 < value < 2**53 else ""
+
+
+def _numbers_of(event: gr.EventData, name: str) -> str:
+    """Up to four numbers that came with an event, as text for a hidden field; nothing where one is none."""
+    data = event._data if isinstance(event._data, dict) else {}
+    given = data.get(name)
+    values = given[:4] if isinstance(given, list) else []
+    sound = all(isinstance(one, int) and 0 < one < 2**53 for one in values)
+    return ",".join(map(str, values)) if sound else ""
 
 
 def questions(studio: Studio) -> list[Callable[[object], Answer]]:
@@ -103,11 +112,15 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
             "rows": known.rows if moved else None,
             # Progress alone touches only what is under way; the rest of a long list need not travel each second.
             "going": known.going if revision > since else [],
-            "open": run_facts.opened(job) if job else None,
+            "open": _open(job) if job else None,
             "curve": _curve(job, asked) if job else None,
             "auto_resume": runner.auto_resume(store),
             "queue": {"paused": queue_paused(store), "says": line.PAUSED, "unlisted": known.unlisted},
         }
+
+    def _open(job: Job) -> Answer:
+        best = store.best_of_grid(job.grid) if job.grid and job.adapter_id is not None else []
+        return {**run_facts.opened(job), "grid": [adapter.id for adapter in best] if len(best) > 1 else []}
 
     def runs_stretch(question: object) -> Answer:
         """A part of a run's curve that was zoomed into."""

@@ -199,12 +199,13 @@ class Runs {
     progress.setAttribute("aria-label", `Progress of ${name}`);
   }
 
-  showButtons({ live, waiting, stopping, train, adapter, again, retry, more, state, pause, go_on: goOn }) {
+  showButtons({ live, waiting, stopping, train, adapter, again, retry, more, state, pause, grid, go_on: goOn }) {
     const { buttons } = this.parts;
     show(buttons.keep, live && train && !stopping);
     show(buttons.pause, pause);
     show(buttons.cancel, waiting || (live && !stopping) || goOn != null);
     show(buttons.compare, adapter != null);
+    show(buttons.grid, grid.length > 1);
     show(buttons.library, adapter != null);
     show(buttons.again, again && train);
     show(buttons.more, more != null);
@@ -303,6 +304,7 @@ class Runs {
     const hand = (name) => () => this.trigger(name, { adapter: this.run.adapter });
     return {
       compare: button("Compare with the base", "main", hand("compare")),
+      grid: button("Compare the grid", "", () => this.trigger("compare", { adapters: this.run.grid })),
       library: button("Show in library", "", hand("show_adapter")),
       again: button("Train again", "", () => this.ask("train_again", { job: this.run.id, key: once() })),
       more: button("More epochs", "", () => this.moreAsked(this.parts.epochsForm.hidden)),

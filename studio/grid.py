@@ -1,0 +1,129 @@
+"""A grid of runs: each combination of the values that some settings are given, on one base and one data set.
+
+All combinations are checked before the first is queued, so a grid is queued whole or not at all. Knows nothing about
+widgets or options; what one run is stands in `actions.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from adapters_store.store import Store
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from engine.settings import RunSettings, SettingsError
+from studio import actions
+from studio.words import clean_name
+
+MOST_RUNS = 100  # in one grid
+MOST_ASIDE = 500  # rows kept aside for validation; as the engine has it, which cannot be imported without torch
+Values = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a grid: the settings it was given, its name, and how many steps it takes at most."""
+
+    values: Values
+    name: str
+    steps: int
+
+
+def read(texts: Sequence[str]) -> dict[str, list[str]]:
+    """`["rank=4,8", "dropout=0,0.1"]` as settings with their values.
+
+    Raises:
+        SettingsError: with every text that names no setting or gives it no values.
+    """
+    lists: dict[str, list[str]] = {}
+    problems = []
+    for text in texts:
+        name, _, listed = text.partition("=")
+        name, values = name.strip().replace("-", "_"), [part.strip() for part in listed.split(",") if part.strip()]
+        if name not in RunSettings.model_fields:
+            problems.append(f"There is no setting called {name or text}.")
+        elif not values:
+            problems.append(f"{name} has no values. Write it like rank=4,8,16.")
+        elif name in lists:
+            problems.append(f"{name} is given twice. Write all of its values in one list.")
+        lists[name] = list(dict.fromkeys(values))
+    if problems:
+        raise SettingsError(problems)
+    return lists
+
+
+def combinations(values: Values, lists: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
+    """`values` with each combination of the lists' values in their place, the last list changing fastest."""
+    return [
+        {**values, **dict(zip(lists, chosen, strict=True))} for chosen in itertools.product(*map(list, lists.values()))
+    ]
+
+
+def plan(
+    base: BaseModel,
+    data: DataSet,
+    values: Values,
+    lists: Mapping[str, Sequence[object]],
+    name: str = "",
+    start: Adapter | None = None,
+) -> list[Run]:
+    """The runs of a grid, checked; with `start` each of them goes on from that adapter.
+
+    Raises:
+        SettingsError: all that is wrong with any of them, each problem once.
+        ActionError: more than MOST_RUNS.
+    """
+    count = math.prod(map(len, lists.values()))
+    if count > MOST_RUNS:
+        raise actions.ActionError(f"This grid has {count:,} runs; {MOST_RUNS} are the most. Give fewer values.")
+    runs, problems = [], dict[str, None]()
+    for given in combinations(values, lists):
+        try:
+            settings = actions.check_settings(base, data, given, start)
+            told = "-".join(f"{key.replace('_', '-')}-{given[key]}" for key in lists)
+            runs.append(Run(given, clean_name(f"{name or data.name}-{told}", "run"), _steps(data, settings)))
+        except SettingsError as error:
+            problems.update(dict.fromkeys(error.problems))
+    if problems:
+        raise SettingsError(list(problems))
+    return runs
+
+
+def says(runs: Sequence[Run]) -> str:
+    """How much a grid is, for the question before it is queued."""
+    least, most = (pick(run.steps for run in runs) for pick in (min, max))
+    each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{len(runs)} run{'' if len(runs) == 1 else 's'} of about {each} steps each."
+
+
+def queue(store: Store, base: BaseModel, data: DataSet, runs: Sequence[Run], start: Adapter | None = None) -> list[Job]:
+    """Queue the runs of a plan, in its order, as one grid.
+
+    Raises:
+        ActionError, QueueFull, NotFound: as `actions.start_run`; nothing was queued.
+    """
+    store.check_line(len(runs))
+    grid = secrets.token_hex(8)
+    return [
+        actions.start_run(
+            store,
+            base_model_id=base.id,
+            data_set_id=data.id,
+            values=run.values,
+            name=run.name,
+            key=f"grid-{grid}-{number}",
+            start_adapter_id=start.id if start else None,
+            grid=grid,
+        )
+        for number, run in enumerate(runs)
+    ]
+
+
+def _steps(data: DataSet, settings: RunSettings) -> int:
+    """Optimizer steps, if every row can be learned from; how rows are split is in `engine/data/batches.py`."""
+    aside = max(1, round(data.rows * settings.validation_share)) if settings.validation_share else 0
+    learned = data.rows - min(aside, MOST_ASIDE, data.rows - 1)
+    return math.ceil(learned / settings.batch_size) * settings.epochs
