@@ -5,11 +5,16 @@ No runner is needed: what waits here is never begun.
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from adapters_store.store import Store
+from adapters_store.tables import Adapter
+from jobs.process import identify
 from jobs.queue import QUEUE_PAUSED
 from tests.browser.conftest import OpenPage, Served, blocking_faults
+from tests.furnish import add_adapter
 from tests.workshop import QUICK, add_rows, wait_for
 
 
@@ -77,3 +82,21 @@ def test_the_same_wish_in_two_tabs_has_one_ticket(open_page: OpenPage) -> None:
     assert ticket(other, "rank 8", 10**12 + 500) == first
     assert ticket(other, "rank 16", 10**12 + 600) != first
     assert ticket(one, "rank 16", 10**12 + 9000) != first
+
+
+def test_one_press_compares_what_a_grid_left_best_first(open_page: OpenPage, studio: Served) -> None:
+    store = studio.store
+    made: list[Adapter] = []
+    base = store.base_models()[0]
+    for name, loss in (("worse", 2.0), ("better", 1.0)):
+        waiting = store.submit("train", name, QUICK, base_model_id=base.id, grid="grid")
+        job = store.claim(waiting.id, identify())
+        assert job is not None
+        for state in ("running", "finishing"):
+            store.move(job.id, state, who="test", token=job.token)
+        made.append(add_adapter(store, base, None, name, job_id=job.id, validation_loss=loss))
+        store.move(job.id, "completed", who="test", token=job.token)
+    page = open_page(f"tab=runs&job={job.id}")
+    page.get_by_role("button", name="Compare the grid").click()
+    expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+    expect(page).to_have_url(re.compile(f"contestants={made[1].id}(,|%2C){made[0].id}"))
