@@ -32,7 +32,7 @@ _TOP = """
 
 # The event names stand here in quotes because Gradio looks for them in this text.
 _START_PULSE = """window.studioPulse(element, trigger, server, ['jobs_changed', 'adapters_changed',
-'models_changed', 'data_changed', 'open_run'])"""
+'models_changed', 'data_changed', 'settings_changed', 'open_run'])"""
 
 
 def html(value: Any = "", **options: Any) -> gr.HTML:

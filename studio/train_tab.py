@@ -115,7 +115,7 @@ class _Wires:
         once = {"js": _TICKET, "trigger_mode": "once"}
         started = self._on(ui.start.click, self.starts.start, given, [ui.line, ui.queued], ui.problems, **once)
         started.then(None, None, None, js=_STARTED)
-        for way in (shell.page.load, shell.pulse.jobs_changed):
+        for way in (shell.page.load, shell.pulse.jobs_changed, shell.pulse.settings_changed):
             self._on(way, on.tell, [ui.queued], [], ui.line)
         self._on(ui.line.open_run, on.open_run, [], [shell.tabs, shell.job], ui.problems)
 

@@ -14,7 +14,7 @@ from adapters_store.store import Store
 from engine.settings import RATES, RunSettings, usable
 from engine.sizing import count
 from jobs.ask import Answerer, AnswererError
-from studio import actions, train_facts, train_methods
+from studio import actions, line, train_facts, train_methods
 from studio.page import Studio
 from studio.shell import Shell, hidden, html
 from studio.train_events import TrainEvents
@@ -217,6 +217,8 @@ def test_the_line_under_start_tells_who_waits_for_whom(store: Store, data_dir: P
     assert shown(events, events.tell(""), "line") == "Starts at once."
     job = store.job(int(shown(events, events.start(*chosen, *defaults(), "a" * 32), "queued")))
     assert shown(events, events.tell(""), "line") == "Waits for 1 run."
+    line.pause_queue(store, True)
+    assert shown(events, events.tell(""), "line") == line.PAUSED
     store.request_stop(job.id, "cancel", "test")
     assert "was cancelled" in shown(events, events.tell(str(job.id)), "line")
 
