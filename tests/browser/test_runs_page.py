@@ -23,6 +23,8 @@ from tests.browser.conftest import ROOT, OpenPage, Served, blocking_faults
 from tests.workshop import ENDLESS, QUICK, add_rows, wait_for
 
 SLOW = 60_000  # milliseconds; a worker has to load torch
+SEEN = """state => { Object.defineProperty(document, 'visibilityState', {get: () => state, configurable: true});
+  document.dispatchEvent(new Event('visibilitychange')) }"""
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\">${7*7}"
 
 
@@ -81,13 +83,20 @@ def seen_stretch(page: Page) -> list[str]:
     return page.locator(".plot .xtick text").all_text_contents()
 
 
-def zoom_in(page: Page) -> None:
+def further(studio: Served, job: Job) -> None:
+    """Wait until the run has reported twice more; it does so once a second."""
+    for _ in range(2):
+        before = studio.store.job(job.id).progress
+        wait_for(lambda before=before: studio.store.job(job.id).progress != before, 30, "the run to go on")
+
+
+def zoom_in(page: Page, width: int = 200) -> None:
     box = page.locator(".plot").bounding_box()
     assert box is not None
     height = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + 60, height)
     page.mouse.down()
-    page.mouse.move(box["x"] + 260, height, steps=5)
+    page.mouse.move(box["x"] + 60 + width, height, steps=5)
     page.mouse.up()
 
 
@@ -139,6 +148,23 @@ def test_a_reload_and_a_second_tab_show_the_same_curve(open_page: OpenPage, long
         both = [(loss, again[step]) for step, loss in zip(steps, losses, strict=True) if step in again]
         assert len(both) >= 10
         assert all(before == after for before, after in both)
+
+
+def test_a_tab_that_nobody_sees_asks_nothing_until_it_is_seen_again(
+    open_page: OpenPage, studio: Served, long_run: Job
+) -> None:
+    page = open_page(f"tab=runs&job={long_run.id}")
+    drawn(page, 3)
+    asked: list[str] = []  # what the page asks by itself, again and again
+    page.evaluate(SEEN, "hidden")
+    further(studio, long_run)  # what was under way arrives
+    page.on("request", lambda request: asked.append(request.url) if "component_server" in request.url else None)
+    further(studio, long_run)
+    assert page.evaluate("document.visibilityState") == "hidden"
+    assert asked == []
+    page.evaluate(SEEN, "visible")
+    page.wait_for_function("step => document.querySelector('.plot').data[0].x.at(-1) > step", arg=curve(page)[0][-1])
+    assert asked != []
 
 
 def test_stop_and_keep_keeps_an_adapter(open_page: OpenPage, studio: Served, long_run: Job) -> None:
@@ -234,6 +260,23 @@ def test_a_long_run_is_drawn_with_few_points_and_opens_quickly(open_page: OpenPa
     page = open_page(f"tab=runs&job={job.id}")
     assert 500 < drawn(page, 500) <= 2_000
     assert curve(page)[0][-1] == 20_000
+
+
+def test_a_stretch_that_is_zoomed_into_shows_every_step_it_has(open_page: OpenPage, studio: Served) -> None:
+    job = measured(studio.store, "close", "failed", "Made by hand.", 20_000)
+    page = open_page(f"tab=runs&job={job.id}")
+    coarse = drawn(page, 500)
+    zoom_in(page, width=40)
+    left, right = page.evaluate("() => [...document.querySelector('.plot').layout.xaxis.range]")
+    wanted = [step for step in range(1, 20_001) if left <= step <= right]
+    assert len(wanted) > 100
+
+    def seen() -> list[float]:
+        return [step for step in curve(page)[0] if left <= step <= right]
+
+    wait_for(lambda: seen() == wanted, 10, "every step of the stretch")
+    page.get_by_role("button", name="Whole run").click()
+    wait_for(lambda: len(curve(page)[0]) == coarse, 10, "the whole run")
 
 
 def test_when_the_studio_does_not_answer_the_page_says_since_when_and_goes_on_later(
