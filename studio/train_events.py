@@ -24,7 +24,7 @@ from jobs import sources
 from jobs.ask import AnswererError
 from jobs.queue import queue_paused
 from jobs.start_adapter import split_kept
-from studio import actions, forms, line, train_facts, train_settings
+from studio import actions, forms, train_facts, train_settings
 from studio.page import Studio, problem_list, problems_of
 from studio.shell import Shell
 from studio.train_layout import MORE, Layout
@@ -227,7 +227,7 @@ class TrainEvents:
         ahead = len(self.store.jobs(kinds=["train"], states=["queued", *LIVE]))
         job = self._job(queued)
         if job is None:
-            waits = line.PAUSED if queue_paused(self.store) else train_facts.wait_line(ahead)
+            waits = train_facts.PAUSED if queue_paused(self.store) else train_facts.wait_line(ahead)
             return {self.ui.line: waits if self.store.base_models() else ""}
         next_one = f" The next one waits for {ahead} run{'' if ahead == 1 else 's'}." if ahead > 1 else ""
         return {self.ui.line: train_facts.queued_line(job) + next_one}

@@ -110,6 +110,9 @@ def card_head(title: str, fact: str) -> str:
     return f'<div class="card-head"><h2>{html.escape(title)}</h2><span class="fact">{html.escape(fact)}</span></div>'
 
 
+PAUSED = "Waits: the queue is paused on the Runs tab."
+
+
 def wait_line(ahead: int) -> str:
     """Under Start, before the click: whether the run would begin at once."""
     if not ahead:

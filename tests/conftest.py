@@ -37,7 +37,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest pieces first, one for each of two processes: what is long and comes last is waited for alone."""
+    """The longest pieces first, each in a process of its own: what is long and comes last is waited for alone."""
     items.sort(key=lambda item: (item.path.parent.name != "browser", item.path.stem != "test_starter_story"))
 
 

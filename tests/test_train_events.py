@@ -218,7 +218,7 @@ def test_the_line_under_start_tells_who_waits_for_whom(store: Store, data_dir: P
     job = store.job(int(shown(events, events.start(*chosen, *defaults(), "a" * 32), "queued")))
     assert shown(events, events.tell(""), "line") == "Waits for 1 run."
     line.pause_queue(store, True)
-    assert shown(events, events.tell(""), "line") == line.PAUSED
+    assert shown(events, events.tell(""), "line") == train_facts.PAUSED
     store.request_stop(job.id, "cancel", "test")
     assert "was cancelled" in shown(events, events.tell(str(job.id)), "line")
 
