@@ -7,6 +7,8 @@ import { digits, gigabytes, rate, say, show, whole } from "./dom.js";
 const SIGMA = 0.012; // of the steps so far: wide enough to calm the noise, narrow enough to keep the start honest
 const LABEL_GAP = 16; // px between the two words at the curve's end
 const SMALL_POINTS = 100;
+const FEW = 500; // points; so many are drawn in no time
+const SELDOM = 1500; // ms until a drawing that nobody could tell from the last
 const HEIGHT = 300;
 const MARGIN = { l: 40, r: 104, t: 12, b: 34 };
 const SMALL = [
@@ -77,6 +79,7 @@ export class LiveChart {
     this.scale = "linear";
     this.turn = 0; // raised when the zoom is to be forgotten
     this.drawn = false;
+    this.later = null; // a drawing that can wait
     this.clear("", 0);
     parts.reset.addEventListener("click", () => this.whole());
     this.colours = new MutationObserver(() => this.draw());
@@ -91,6 +94,7 @@ export class LiveChart {
     this.steps = steps;
     this.columns = {};
     this.near = null; // the stretch that was zoomed into: {from, to, columns}
+    this.drawnTo = -1; // the step up to which it was drawn
   }
 
   get length() {
@@ -123,6 +127,20 @@ export class LiveChart {
     this.draw();
   }
 
+  /** Draw what was added: at once if it can be seen, else now and then. Most of a long run's steps move it by no pixel. */
+  grow() {
+    const { from, to } = this.near ?? { from: 0, to: this.end("step") };
+    const pixel = (to - from) / Math.max(1, this.parts.plot.clientWidth - MARGIN.l - MARGIN.r);
+    const seen = this.last - this.drawnTo >= pixel && this.drawnTo <= to;
+    if (this.length <= FEW || seen) this.draw();
+    else this.later ??= setTimeout(() => this.drawLater(), SELDOM);
+  }
+
+  drawLater() {
+    this.later = null;
+    this.draw();
+  }
+
   /** Draw what is known. Calls during a drawing are put together into one more. */
   async draw() {
     if (this.busy) return void (this.again = true);
@@ -143,6 +161,9 @@ export class LiveChart {
 
   async paint(Plotly) {
     const plot = this.parts.plot;
+    clearTimeout(this.later);
+    this.later = null;
+    this.drawnTo = this.last;
     this.ink = colours(plot);
     const { traces, layout } = this.figure(plot.clientWidth);
     const settings = { displayModeBar: false, doubleClick: false, scrollZoom: false, showTips: false };

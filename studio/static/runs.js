@@ -226,7 +226,8 @@ class Runs {
     else chart.add(curve.columns);
     parts.plot.setAttribute("aria-label", `Loss of ${open.name}. ${open.sentence}`);
     parts.csv.href = `/download/metrics/${open.id}.csv`;
-    if (another || curve.columns.step.length || steps !== open.steps) chart.draw();
+    if (another || steps !== open.steps) chart.draw();
+    else if (curve.columns.step.length) chart.grow();
   }
 
   // --- doing ---
