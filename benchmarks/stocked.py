@@ -47,7 +47,7 @@ def stock(root: Path, *, adapters: int, metrics: int, longest: int, long_runs: i
     store = Store(root)
     engine = write_engine(store.files.database)
     with engine.begin() as connection:
-        _fill(connection, adapters)
+        _fill(connection, adapters, root)
         _add_curves(connection, adapters, metrics, longest, long_runs)
     engine.dispose()
     return store
@@ -62,27 +62,34 @@ def _add_curves(connection: Connection, jobs: int, metrics: int, longest: int, l
         connection.execute(_CURVE, {"points": each, "first": long_runs + over + 1, "last": jobs})
 
 
-def _fill(connection: Connection, adapters: int) -> None:
+def _fill(connection: Connection, adapters: int, root: Path) -> None:
     chance = random.Random(0)
-    connection.execute(insert(BaseModel), [_base(i) for i in range(BASES)])
+    connection.execute(insert(BaseModel), [_base(i, root) for i in range(BASES)])
     connection.execute(insert(DataSet), [_data_set(i) for i in range(DATA_SETS)])
     made = list(_made(chance, adapters))
     connection.execute(insert(Job), [job for job, _ in made])
     connection.execute(insert(Adapter), [adapter for _, adapter in made])
 
 
-def _base(i: int) -> dict[str, Any]:
-    # As large as the facts of a real base of 30 blocks, since they are read and parsed with each row that shows them.
-    modules = [
-        {"path": f"model.layers.{block}.self_attn.{name}", "kind": "linear", "block": block, "weight": [576, 576]}
-        for block in range(30)
-        for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+def _base(i: int, root: Path) -> dict[str, Any]:
+    """A base model of 30 blocks, with facts as long as a real one's. The first stands for the starter model."""
+    sizes = {"q_proj": (576, 576), "k_proj": (576, 192), "v_proj": (576, 192), "o_proj": (576, 576)}
+    sizes |= {"gate_proj": (576, 1536), "up_proj": (576, 1536), "down_proj": (1536, 576)}
+    places = [(block, name) for block in range(30) for name in sizes]
+    layers = [
+        {"path": f"model.layers.{block}.{name}", "name": name, "in": sizes[name][0], "out": sizes[name][1]}
+        for block, name in places
     ]
-    facts = {"architecture": "Llama", "parameters": 134_515_008, "blocks": 30, "modules": modules, "layers": []}
+    modules = [
+        {"path": layer["path"], "kind": "linear", "block": block, "weight": [layer["out"], layer["in"]], "bias": 0}
+        for layer, (block, _) in zip(layers, places, strict=True)
+    ]
+    facts = {"architecture": "Llama", "parameters": 134_515_008, "blocks": 30, "layers": layers, "modules": modules}
+    facts |= {"hidden": 576, "embedding_width": 576, "max_length": 2048, "vocabulary": 49_152}
     return {
         "name": BASE_NAMES[i % len(BASE_NAMES)],
-        "source": "folder",
-        "path": f"/models/{i}",
+        "source": "folder" if i else "starter",
+        "path": str(root / "models"),
         "folder": None,
         "fingerprint": f"sha256:base-{i}",
         "facts": facts,
