@@ -1,7 +1,7 @@
 """Training beside PEFT with transformers' Trainer and TRL: speed, memory, use of the machine, and the same losses.
 
 Every contestant trains one epoch of the same rows in a process of its own. In the first round all take part; in the
-rounds after it ours, PEFT's defaults and the fastest rival take turns. Figures are medians over the rounds.
+rounds after it ours, PEFT's defaults and the two fastest rivals take turns. Figures are medians over the rounds.
 
 Knows how contestants are compared; how they train is in `contestant.py` and `rivals.py`.
 """
@@ -73,10 +73,10 @@ class Outcome:
         """The figures of the first round."""
         return self.rounds[name][0]
 
-    @property
-    def best_rival(self) -> str:
-        """The fastest one in its own order."""
-        return max((name for name in self.rounds if name in RIVALS and name != "peft-recorded"), key=self.speed)
+    def fastest(self, count: int) -> list[str]:
+        """The fastest rivals in an order of their own, the fastest first."""
+        own = [name for name in self.rounds if name in RIVALS and name != "peft-recorded"]
+        return sorted(own, key=self.speed, reverse=True)[:count]
 
     def ratio(self, other: str) -> float:
         """How many times as fast ours is: the median over the rounds that both were in."""
@@ -95,8 +95,9 @@ def rows(options: Options) -> list[Row]:
 def _outcome(heat: Heat, options: Options) -> Outcome:
     taking_part = ("ours", "ours-checkpointing", *heat.rivals)
     outcome = Outcome(data_set(heat.set, heat.rows).title, {one: [_run(one, heat, options)] for one in taking_part})
+    going_on = dict.fromkeys(("ours", "peft", *outcome.fastest(2)))
     for _ in range(heat.further):
-        for one in dict.fromkeys(("ours", "peft", outcome.best_rival)):
+        for one in going_on:
             outcome.rounds[one].append(_run(one, heat, options))
     return outcome
 
@@ -120,7 +121,7 @@ def _speed(figures: Figures) -> float:
 
 
 def _table(outcome: Outcome) -> list[Row]:
-    best = outcome.best_rival
+    (best,) = outcome.fastest(1)
     return [
         Row(f"How rows go through the model, {outcome.title}", " ".join(outcome.first("ours")["notes"])),
         _speed_row(outcome, "peft", SPEED_OVER_DEFAULTS),
