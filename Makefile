@@ -21,7 +21,7 @@ test: .venv-test/ready  ## linters, types and all tests, in an environment of th
 	$(TEST) -m ruff check .
 	$(TEST) -m ruff format --check .
 	$(TEST) -m mypy
-	OMP_NUM_THREADS=1 $(TEST) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20
+	$(TEST) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 methods: .venv-test/ready  ## measure every method on every architecture and write the table of docs/methods.md
 	$(TEST) -m tests.methods_table
