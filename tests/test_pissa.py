@@ -27,6 +27,7 @@ from engine.methods.lora import weight_of
 from engine.methods.pissa import PiSSALinear
 from engine.methods.stored import load_stored
 from engine.settings import RunSettings, continued, parse
+from tests.tiny import make_tiny_model
 from tests.workshop import one_thread, shared_tiny_model
 
 CPU = models.Device("cpu", "CPU", torch.float32, "a test")
@@ -62,7 +63,11 @@ class Pair:
 @pytest.fixture(params=[("llama", PLAIN), ("llama", STABLE), ("gpt2", PLAIN)], ids=["llama", "rslora", "gpt2"])
 def pair(request: pytest.FixtureRequest) -> Pair:
     kind, values = request.param
-    base, settings = models.load(shared_tiny_model(kind), CPU), parse(values)
+    return _pair(shared_tiny_model(kind), kind, values)
+
+
+def _pair(folder: Path, kind: str, values: dict[str, Any]) -> Pair:
+    base, settings = models.load(folder, CPU), parse(values)
     theirs = _in_peft(base.model, settings, kind)
     pair = Pair(base, settings, fit(base.model, settings), theirs)
     generator = torch.Generator().manual_seed(3)
@@ -123,6 +128,23 @@ def _stored(pair: Pair, folder: Path) -> AdapterOnDisk:
     pair.fitted.remove()
     adapter_files.write(folder, tensors, base_name="tiny", settings=pair.settings, model=pair.base.model)
     return adapter_files.read(folder)
+
+
+@pytest.mark.parametrize("values", [PLAIN, STABLE], ids=["alpha / r", "alpha / sqrt r"])
+def test_in_fp32_logits_are_pefts_on_a_model_with_the_usual_spread_of_weights(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    """The other models here have weights seven times as wide, so that two layers have something to learn with."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = make_tiny_model(tmp_path / "narrow")
+    config = LlamaConfig.from_pretrained(folder)
+    config.initializer_range = 0.02
+    torch.manual_seed(7)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    pair = _pair(folder, "llama", values)
+    torch.testing.assert_close(_learn(pair.base.model), _learn(pair.theirs), atol=1e-6, rtol=0)
+    _same_gradients(pair, 1e-5)
 
 
 def test_in_fp64_logits_and_gradients_are_pefts(pair: Pair) -> None:
