@@ -51,7 +51,7 @@ class Library:
                         elem_id="library-search",
                     )
                     self.count = html(elem_classes="fact library-count")
-                self.table = _piece("Table", "first_seen row_open sort_by marked go_train clear_search")
+                self.table = _piece("Table", "row_open sort_by marked go_train clear_search")
                 self.coming_in = ImportPanel(studio, shell)
             with gr.Column(scale=0, min_width=340, elem_classes="sticky library-side"):
                 self.card = _piece("Card", "compare train_on rename delete merge")
@@ -73,7 +73,6 @@ class Library:
         outputs = [*shown, self.notice]
 
         shell.page.load(said(self.opened, self.notice), None, outputs, **in_turn)
-        self.table.first_seen(look, asked, outputs, **in_turn)
         self.search.change(look, asked, outputs, trigger_mode="always_last", **in_turn)
         self.order.change(look, asked, outputs, **in_turn)
         shell.adapter.change(look, asked, outputs, **in_turn)
@@ -100,15 +99,8 @@ class Library:
     # --- showing ---
 
     def opened(self, request: gr.Request) -> dict[Any, Any]:
-        """What a page shows that is opened on this tab, with the adapter its address names.
-
-        Opened on another tab it shows nothing yet: two hundred rows would hold up what is looked at. They come when
-        this tab is first seen.
-        """
-        asked = request.query_params
-        if asked.get("tab") != "library":
-            return {self.notice: ""}
-        return self.look("", "", str(asked.get("adapter", "")), "")
+        """What a page shows when it is opened, with the adapter its address names."""
+        return self.look("", "", str(request.query_params.get("adapter", "")), "")
 
     def look(self, search: str, order: str, adapter: str, marked: str) -> dict[Any, Any]:
         """The table, the count and the card for what is asked for."""

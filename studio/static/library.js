@@ -7,7 +7,6 @@ const AT_MOST = 4; // adapters beside the base
 export function mountTable({ element, trigger, watch }) {
   const ids = (box) => [...element.querySelectorAll(`tr[data-id]:has(input${box})`)].map((row) => Number(row.dataset.id));
   const marked = () => ids(":checked");
-  if (!element.querySelector("table, .empty-place")) trigger("first_seen", {});
   let unseen = null; // what was marked here, until a table is drawn with it: an older answer must not take it back
 
   function pick(row) {

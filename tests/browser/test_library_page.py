@@ -50,13 +50,6 @@ def opened(page: Page, name: str) -> None:
     expect(page.locator(".detail").get_by_role("heading", name=name, exact=True)).to_be_visible()
 
 
-def test_the_library_comes_when_its_tab_is_first_seen(open_page: OpenPage) -> None:
-    page = open_page()
-    expect(page.get_by_role("button", name="Start fine-tune")).to_be_visible()
-    page.get_by_role("tab", name="Library").click()
-    expect(page.locator("#library-table").locator("table, .empty-place")).to_be_visible()
-
-
 def test_an_empty_library_says_how_it_is_filled(open_page: OpenPage) -> None:
     page = open_page("tab=library")
     expect(page.get_by_role("heading", name="Nothing saved yet")).to_be_visible()
