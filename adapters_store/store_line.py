@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from adapters_store.errors import QueueFull, StoreError
 from adapters_store.shelf import found, mark_changed, settled
 from adapters_store.store_checkpoints import CheckpointShelf
-from adapters_store.tables import Adapter, Job, JobEvent
+from adapters_store.tables import Job, JobEvent
 
 MOST_WAITING = 1000  # jobs; a script gone wild must not fill the queue
 Where = Literal["up", "down", "first", "last"]
@@ -55,13 +55,6 @@ class LineShelf(CheckpointShelf):
                 _hand_out(line)
                 self._note(session, job, job.state, who, f"moved from place {before + 1} to place {after + 1}")
             return settled(session, job)
-
-    def best_of_grid(self, grid: str, limit: int = 4) -> list[Adapter]:
-        """The adapters that runs of a grid have left, the lowest validation loss first, those without one last."""
-        made = select(Adapter).join(Job, Adapter.job_id == Job.id).where(Job.grid == grid, Adapter.deleted_at.is_(None))
-        order = made.order_by(Adapter.validation_loss.is_(None), Adapter.validation_loss, Adapter.id)
-        with self._database.reading() as session:
-            return list(session.scalars(order.limit(limit)))
 
     def _note(self, session: Session, job: Job, before: str | None, who: str, why: str) -> None:
         session.add(JobEvent(job_id=job.id, at=self.clock(), who=who, state_from=before, state_to=job.state, why=why))

@@ -18,6 +18,7 @@ import contextlib
 import copy
 import logging
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ BLOCK = 64  # weights that share a scale in NF4
 LEVELS = 127  # of int8 on either side of zero
 
 
-class QuantisedLinear(nn.Linear):
+class QuantisedLinear(nn.Linear, ABC):
     """A frozen linear layer with its weight W, O x I, in few bits. The bias stays a plain parameter.
 
     Args:
@@ -49,17 +50,17 @@ class QuantisedLinear(nn.Linear):
         self.stood_as_conv1d = isinstance(layer, Conv1D)
         self.weight = nn.Parameter(self.quantise(_out_by_in(layer).to(device).contiguous()), requires_grad=False)
 
+    @abstractmethod
     def quantise(self, weight: Tensor) -> Tensor:
         """The bits of W; what else is needed to rebuild it is noted beside them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rebuilt(self, dtype: torch.dtype) -> Tensor:
         """W from its bits, O x I."""
-        raise NotImplementedError
 
+    @abstractmethod
     def product(self, x: Tensor) -> Tensor:
         """x W^T; the backward pass rebuilds W once more instead of keeping it."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., I) to (..., O)."""

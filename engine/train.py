@@ -18,9 +18,10 @@ from typing import Any
 
 import torch
 
-from engine.data.batches import epoch_batches, split
+from engine.data.batches import epoch_batches
 from engine.data.read import DataError
 from engine.data.render import Example, encode
+from engine.data.split import split
 from engine.data.tokens import TokenRows, store
 from engine.methods.fitted import Fitted
 from engine.models import LoadedBase

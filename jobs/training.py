@@ -164,11 +164,11 @@ def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay
         position.fitted,
         run.prepared,
         run.settings,
-        should_stop,
-        position,
-        ending.may_interrupt,
-        run.passes,
-        lambda loss: lease.report(loss=loss),
+        should_stop=should_stop,
+        position=position,
+        interruptible=ending.may_interrupt,
+        passes=run.passes,
+        first_loss=lambda loss: lease.report(loss=loss),
     )
     try:
         for report in reports:

@@ -1,7 +1,7 @@
 """A grid of runs: each combination of the values that some settings are given, on one base and one data set.
 
-All combinations are checked before the first is queued, so a grid is queued whole or not at all. Knows nothing about
-widgets or options; what one run is stands in `actions.py`.
+All combinations, and that there is room for them in the queue, are checked before the first is queued. Knows nothing
+about widgets or options; what one run is stands in `actions.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from engine.data.split import aside
 from engine.settings import RunSettings, SettingsError
 from studio import actions
 from studio.words import clean_name
 
 MOST_RUNS = 100  # in one grid
-MOST_ASIDE = 500  # rows kept aside for validation; as the engine has it, which cannot be imported without torch
 Values = Mapping[str, object]
 
 
@@ -103,7 +103,8 @@ def queue(store: Store, base: BaseModel, data: DataSet, runs: Sequence[Run], sta
     """Queue the runs of a plan, in its order, as one grid.
 
     Raises:
-        ActionError, QueueFull, NotFound: as `actions.start_run`; nothing was queued.
+        ActionError, QueueFull, NotFound: as `actions.start_run`. If others have filled the queue meanwhile, the runs
+            queued before stay.
     """
     store.check_line(len(runs))
     grid = secrets.token_hex(8)
@@ -123,7 +124,6 @@ def queue(store: Store, base: BaseModel, data: DataSet, runs: Sequence[Run], sta
 
 
 def _steps(data: DataSet, settings: RunSettings) -> int:
-    """Optimizer steps, if every row can be learned from; how rows are split is in `engine/data/batches.py`."""
-    aside = max(1, round(data.rows * settings.validation_share)) if settings.validation_share else 0
-    learned = data.rows - min(aside, MOST_ASIDE, data.rows - 1)
+    """Optimizer steps, if every row can be learned from."""
+    learned = data.rows - aside(data.rows, settings.validation_share)
     return math.ceil(learned / settings.batch_size) * settings.epochs

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
     from adapters_store.store import Store
+    from adapters_store.tables import BaseModel, DataSet
     from tests.hub import StandIn
 
 
@@ -101,11 +103,38 @@ def into(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No runner is started: the test does the jobs itself."""
+def no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No runner is started: the test does the jobs itself, or leaves them."""
     from jobs import runner
 
     monkeypatch.setattr(runner, "ensure", lambda root: None)
+
+
+@pytest.fixture(scope="module")
+def one_thread_each() -> Iterator[None]:
+    """Torch computes with one thread throughout a file, here and in the processes it starts."""
+    from tests.workshop import one_thread
+
+    with one_thread():
+        yield
+
+
+@pytest.fixture
+def furnished(store: "Store") -> "tuple[BaseModel, DataSet]":
+    """A base model and a data set in `store`."""
+    from tests.furnish import furnish
+
+    return furnish(store)
+
+
+@pytest.fixture
+def workers() -> "Iterator[list[subprocess.Popen[bytes]]]":
+    """Worker processes that a test puts in here are gone after it, whatever became of them."""
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for worker in started:
+        worker.kill()
+        worker.wait()
 
 
 @pytest.fixture(scope="session")

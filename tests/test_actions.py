@@ -18,7 +18,7 @@ from jobs import runner
 from studio import actions
 from studio.actions import ActionError
 from studio.words import clean_name, file_name, free_name
-from tests.furnish import add_adapter, furnish
+from tests.furnish import add_adapter
 
 ROWS = '{"prompt": "What is rain?", "completion": "Water."}\n{"prompt": "And snow?", "completion": "Ice."}\n'
 
@@ -29,11 +29,6 @@ def ensured(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     asked: list[Path] = []
     monkeypatch.setattr(runner, "ensure", asked.append)
     return asked
-
-
-@pytest.fixture
-def furnished(store: Store) -> tuple[BaseModel, DataSet]:
-    return furnish(store)
 
 
 def start(store: Store, furnished: tuple[BaseModel, DataSet], key: str | None = None, **values: object) -> int:

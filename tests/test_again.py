@@ -9,22 +9,13 @@ import pytest
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Owner
 from engine.settings import SHAPE, RunSettings, SettingsError, parse
-from jobs import runner
 from studio import actions, again
 from studio.actions import ActionError
-from tests.furnish import FACTS, add_adapter, furnish
+from tests.furnish import FACTS, add_adapter
+
+pytestmark = pytest.mark.usefixtures("no_runner")
 
 LORA = {"rank": 4, "alpha": 8, "target_modules": ["q_proj"]}
-
-
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "ensure", lambda root: None)
-
-
-@pytest.fixture
-def furnished(store: Store) -> tuple[BaseModel, DataSet]:
-    return furnish(store)
 
 
 def adapter(store: Store, furnished: tuple[BaseModel, DataSet], job: Job | None = None, **settings: Any) -> Adapter:

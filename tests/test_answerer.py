@@ -20,16 +20,12 @@ from engine.data.check import write_rows
 from jobs import process
 from jobs.ask import Answerer, AnswererError
 from tests.tiny import LENGTH, tiny_rows
-from tests.workshop import QUICK, one_thread, shared_tiny_model, wait_for
+from tests.workshop import QUICK, shared_tiny_model, wait_for
+
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 ASKED = [{"role": "user", "content": "Question 1: what is bread?"}]
 SAMPLING = {"seed": 7, "temperature": 0.7, "top_p": 0.95}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

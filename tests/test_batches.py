@@ -4,8 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.batches import MOST_VALIDATION_ROWS, collate, epoch_batches, split
+from engine.data.batches import collate, epoch_batches
 from engine.data.render import IGNORED, Example
+from engine.data.split import MOST_VALIDATION_ROWS, split
 
 counts = st.integers(1, 400)
 seeds = st.integers(0, 2**31 - 1)

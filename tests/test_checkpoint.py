@@ -24,6 +24,8 @@ from engine.settings import RunSettings
 from engine.train import Prepared, prepare, train
 from tests.tiny import make_tiny_model, tiny_rows
 
+pytestmark = pytest.mark.usefixtures("one_thread_each")
+
 CPU = models.Device("cpu", "CPU", torch.float32, "a test")
 # Dropout, shuffling, three epochs, micro-batches of which the last is smaller, LoRA+, decay, and a measurement a step.
 VALUES = {
@@ -46,14 +48,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "bottleneck": {"method": "bottleneck", "bottleneck": 4},
     "prompt": {"method": "prompt", "prompt_tokens": 3},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,13 @@ from tests.foreign import (
     logits_here,
     same,
 )
-from tests.workshop import add_base, one_thread, shared_tiny_model
+from tests.workshop import add_base, shared_tiny_model
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 
 def test_a_merged_model_is_a_base_model_that_answers_as_the_adapter_did(
-    store: Store, asked: None, sound: Path, tmp_path: Path
+    store: Store, no_runner: None, sound: Path, tmp_path: Path
 ) -> None:
     add_base(store)
     adapter = store.adapter(do_job(store, adapter_actions.import_adapter(store, sound).id).adapter_id or 0)
@@ -56,7 +51,7 @@ def test_a_merged_model_is_a_base_model_that_answers_as_the_adapter_did(
 
 
 def test_an_export_to_where_nothing_can_be_made_is_refused_in_words(
-    store: Store, asked: None, sound: Path, tmp_path: Path
+    store: Store, no_runner: None, sound: Path, tmp_path: Path
 ) -> None:
     add_base(store)
     adapter = store.adapter(do_job(store, adapter_actions.import_adapter(store, sound).id).adapter_id or 0)
@@ -69,7 +64,7 @@ def test_an_export_to_where_nothing_can_be_made_is_refused_in_words(
 
 
 def test_an_export_that_fails_or_was_killed_leaves_nothing(
-    store: Store, asked: None, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, no_runner: None, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_base(store)
     adapter = store.adapter(do_job(store, adapter_actions.import_adapter(store, sound).id).adapter_id or 0)
@@ -88,7 +83,7 @@ def test_an_export_that_fails_or_was_killed_leaves_nothing(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["merged"]
 
 
-def test_what_cannot_be_merged_is_said_before_a_job_is_made(store: Store, asked: None) -> None:
+def test_what_cannot_be_merged_is_said_before_a_job_is_made(store: Store, no_runner: None) -> None:
     base = add_base(store)
     loaded, settings_ = models.load(shared_tiny_model(), CPU), parse({"method": "bottleneck", "bottleneck": 4})
     fitted = fit(loaded.model, settings_)

@@ -18,25 +18,16 @@ from adapters_store import store_line
 from adapters_store.errors import QueueFull
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet
-from engine.data.batches import MOST_VALIDATION_ROWS, split
+from engine.data.split import split
 from engine.settings import SettingsError, parse
-from jobs import runner
 from jobs.ask import Answerer
 from studio import cli, grid
 from studio.actions import ActionError
 from studio.page import Studio
 from studio.runs_tab import answered, questions
-from tests.furnish import add_adapter, furnish
+from tests.furnish import add_adapter
 
-
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "ensure", lambda root: None)
-
-
-@pytest.fixture
-def furnished(store: Store) -> tuple[BaseModel, DataSet]:
-    return furnish(store)
+pytestmark = pytest.mark.usefixtures("no_runner")
 
 
 LISTS = st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True))
@@ -75,7 +66,6 @@ def test_the_names_tell_the_values_and_the_steps_are_counted(furnished: tuple[Ba
 
 @given(st.integers(1, 20_000), st.sampled_from([0, 0.01, 0.1, 0.5]), st.integers(1, 64))
 def test_the_steps_are_those_of_the_engine(rows: int, share: float, batch: int) -> None:
-    assert grid.MOST_ASIDE == MOST_VALIDATION_ROWS
     settings = parse({"validation_share": share, "batch_size": batch, "micro_batch": 1, "epochs": 3})
     learned = len(split(rows, share, settings.seed)[0])
     assert grid._steps(DataSet(rows=rows), settings) == -(-learned // batch) * 3

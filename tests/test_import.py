@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,9 @@ from tests.foreign import (
     logits_here,
     same,
 )
-from tests.workshop import one_thread, shared_tiny_model
+from tests.workshop import shared_tiny_model
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {

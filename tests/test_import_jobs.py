@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,16 +23,12 @@ from tests.foreign import (
     same,
     zipped,
 )
-from tests.workshop import add_base, one_thread, shared_tiny_model, wait_for
+from tests.workshop import add_base, shared_tiny_model, wait_for
+
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
-
-
-def test_a_worker_process_imports_a_zip_and_the_library_lists_it(store: Store, tmp_path: Path, asked: None) -> None:
+def test_a_worker_process_imports_a_zip_and_the_library_lists_it(store: Store, tmp_path: Path, no_runner: None) -> None:
     folder = plain_adapter(tmp_path / "peft", rank_pattern={"v_proj": 2}, bias="none")
     base = add_base(store)
     upload = zipped(folder, tmp_path / "pirate.zip", "pirate/")
@@ -58,7 +53,7 @@ def test_a_worker_process_imports_a_zip_and_the_library_lists_it(store: Store, t
 
 @pytest.mark.parametrize("asked_for", ["", "cancel"])
 def test_an_interrupted_import_keeps_its_upload_and_can_be_started_again_a_cancelled_one_does_not(
-    store: Store, sound: Path, tmp_path: Path, asked: None, monkeypatch: pytest.MonkeyPatch, asked_for: str
+    store: Store, sound: Path, tmp_path: Path, no_runner: None, monkeypatch: pytest.MonkeyPatch, asked_for: str
 ) -> None:
     add_base(store)
     job = adapter_actions.import_adapter(store, zipped(sound, tmp_path / "pirate.zip"), upload=True)
@@ -85,7 +80,7 @@ def test_an_interrupted_import_keeps_its_upload_and_can_be_started_again_a_cance
 
 
 def test_an_interrupted_import_whose_upload_was_swept_says_so(
-    store: Store, sound: Path, tmp_path: Path, asked: None
+    store: Store, sound: Path, tmp_path: Path, no_runner: None
 ) -> None:
     add_base(store)
     job = adapter_actions.import_adapter(store, zipped(sound, tmp_path / "pirate.zip"), upload=True)
@@ -95,7 +90,7 @@ def test_an_interrupted_import_whose_upload_was_swept_says_so(
 
 
 def test_import_and_export_refuse_a_base_whose_files_have_changed(
-    store: Store, sound: Path, tmp_path: Path, asked: None
+    store: Store, sound: Path, tmp_path: Path, no_runner: None
 ) -> None:
     copy = shutil.copytree(shared_tiny_model(), tmp_path / "copy")
     base = add_base(store, copy)

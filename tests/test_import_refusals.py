@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,9 @@ from tests.foreign import (
     do_job,
     nothing_is_left,
 )
-from tests.workshop import add_base, one_thread, shared_tiny_model
+from tests.workshop import add_base, shared_tiny_model
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 
 def reshaped(folder: Path, edit: Callable[[dict[str, Tensor]], object]) -> None:
@@ -102,7 +98,7 @@ def rename(folder: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_fit_or_is_not_understood_is_refused_in_words_and_leaves_nothing(
-    store: Store, asked: None, sound: Path, tmp_path: Path, case: str
+    store: Store, no_runner: None, sound: Path, tmp_path: Path, case: str
 ) -> None:
     folder = Path(shutil.copytree(sound, tmp_path / "adapter"))
     damage, told = REFUSED[case]
@@ -118,7 +114,9 @@ def test_what_does_not_fit_or_is_not_understood_is_refused_in_words_and_leaves_n
     assert store.adapters()[1] == 0
 
 
-def test_nothing_a_config_names_is_imported_or_opened(store: Store, asked: None, sound: Path, tmp_path: Path) -> None:
+def test_nothing_a_config_names_is_imported_or_opened(
+    store: Store, no_runner: None, sound: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(sound, tmp_path / "adapter"))
     evil = {"parent_library": "antigravity", "base_model_class": "X"}
     change(folder, auto_mapping=evil, base_model_name_or_path="../../../etc", megatron_core="antigravity")
@@ -131,7 +129,9 @@ def test_nothing_a_config_names_is_imported_or_opened(store: Store, asked: None,
     assert "etc" not in kept
 
 
-def test_an_adapter_that_fits_no_base_is_told_so_before_a_job_is_made(store: Store, asked: None, sound: Path) -> None:
+def test_an_adapter_that_fits_no_base_is_told_so_before_a_job_is_made(
+    store: Store, no_runner: None, sound: Path
+) -> None:
     add_base(store, shared_tiny_model("gpt2"))
     with pytest.raises(ActionError, match="fits none of the base models here"):
         adapter_actions.import_adapter(store, sound)

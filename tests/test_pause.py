@@ -6,7 +6,6 @@ pytest tests/test_pause.py
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,27 +18,9 @@ from studio import again, cli, line, run_facts
 from studio.actions import ActionError
 from tests.test_resume import VALUES, left, whole
 from tests.test_runner import died, job_like
-from tests.workshop import one_thread, submit_run, wait_for, wait_for_state
+from tests.workshop import submit_run, wait_for, wait_for_state
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "ensure", lambda root: None)
-
-
-@pytest.fixture
-def workers() -> Iterator[list[subprocess.Popen[bytes]]]:
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for worker in started:
-        worker.kill()
-        worker.wait()
+pytestmark = pytest.mark.usefixtures("one_thread_each", "no_runner")
 
 
 def test_a_paused_run_waits_for_a_person_and_leaves_the_adapter_of_one_that_was_not(

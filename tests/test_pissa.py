@@ -28,20 +28,17 @@ from engine.methods.pissa import PiSSALinear
 from engine.methods.stored import load_stored
 from engine.settings import RunSettings, continued, parse
 from tests.tiny import make_tiny_model
-from tests.workshop import one_thread, shared_tiny_model
+from tests.workshop import shared_tiny_model
 
 CPU = models.Device("cpu", "CPU", torch.float32, "a test")
 IDS = torch.randint(3, 300, (3, 17), generator=torch.Generator().manual_seed(5))
 PLAIN = {"start": "pissa", "rank": 6, "alpha": 12}
 STABLE = {"start": "pissa", "rank": 4, "alpha": 4, "rank_stabilised": True}
 
-pytestmark = pytest.mark.filterwarnings("ignore:PiSSA changes the base weights:UserWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:PiSSA changes the base weights:UserWarning"),
+    pytest.mark.usefixtures("one_thread_each"),
+]
 
 
 @dataclass

@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,13 @@ from engine import checkpoint, models
 from jobs import checkpoints, process
 from jobs.ending import Ended, Ending
 from jobs.worker import do
-from tests.workshop import one_thread, submit_run, wait_for
+from tests.workshop import submit_run, wait_for
+
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 # Dropout, shuffling, several epochs, micro-batches, and nine steps.
 VALUES = {"dropout": 0.1, "epochs": 3, "batch_size": 8, "micro_batch": 3, "rank": 2}
 PLAIN = {"rank": 16, "alpha": 32, "dropout": 0}  # for methods that these mean nothing to
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -110,15 +105,6 @@ def damage(store: Store, job: Job) -> int:
 
 
 # --- real worker processes ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def workers() -> Iterator[list[subprocess.Popen[bytes]]]:
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for worker in started:
-        worker.kill()
-        worker.wait()
 
 
 def test_a_run_killed_at_random_steps_leaves_the_adapter_of_a_run_that_was_not(

@@ -10,24 +10,15 @@ import pytest
 
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet, Job, Owner
-from jobs import runner
 from jobs.ask import Answerer
 from studio import actions, run_facts
 from studio.page import Studio
 from studio.runs_tab import answered, questions
-from tests.furnish import add_adapter, furnish
+from tests.furnish import add_adapter
+
+pytestmark = pytest.mark.usefixtures("no_runner")
 
 Ask = Callable[[object], dict[str, Any]]
-
-
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "ensure", lambda root: None)
-
-
-@pytest.fixture
-def furnished(store: Store) -> tuple[BaseModel, DataSet]:
-    return furnish(store)
 
 
 @pytest.fixture

@@ -22,15 +22,11 @@ from adapters_store.store import Store
 from adapters_store.tables import Owner
 from jobs import process, runner
 from jobs.runner import AUTO_RESUME, Runner, ensure, page_open, verdict
-from tests.workshop import ENDLESS, one_thread, submit_run, wait_for, wait_for_state
+from tests.workshop import ENDLESS, submit_run, wait_for, wait_for_state
+
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 Running = subprocess.Popen[bytes]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 
 from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
-from jobs import runner
 from jobs.ask import Answerer
 from studio import actions, again, run_facts, runs_tab
 from studio.page import Studio
@@ -17,12 +16,9 @@ from studio.runs_tab import answered, questions
 from tests.furnish import furnish
 from tests.test_again import done
 
+pytestmark = pytest.mark.usefixtures("no_runner")
+
 Ask = Callable[[object], dict[str, Any]]
-
-
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "ensure", lambda root: None)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ pytest tests/test_start_adapter.py
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +15,9 @@ from adapters_store.tables import Adapter, Job
 from jobs import process, start_adapter
 from jobs.ending import Ending
 from jobs.worker import do
-from tests.workshop import QUICK, add_base, add_rows, one_thread, submit_run, wait_for_state
+from tests.workshop import QUICK, add_base, add_rows, submit_run, wait_for_state
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 
 def finished(store: Store, job: Job) -> Adapter:

@@ -22,6 +22,8 @@ from studio.train_layout import Layout
 from studio.train_settings import ORDER
 from tests.pages import in_a_loop
 
+pytestmark = pytest.mark.usefixtures("no_runner")
+
 LAYERS = [
     {"path": f"model.layers.{n}.{part}", "name": part.split(".")[-1], "in": 64, "out": 32}
     for n in range(2)
@@ -67,11 +69,6 @@ class ListedAnswerer:
         if isinstance(answer, Exception):
             raise answer
         return dict(answer)
-
-
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.runner.ensure", lambda data_dir: None)
 
 
 @pytest.fixture

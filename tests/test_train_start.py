@@ -21,10 +21,7 @@ from tests.furnish import add_adapter
 from tests.pages import in_a_loop
 from tests.test_train_events import ListedAnswerer, add, defaults, make, shown
 
-
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.runner.ensure", lambda data_dir: None)
+pytestmark = pytest.mark.usefixtures("no_runner")
 
 
 @pytest.fixture

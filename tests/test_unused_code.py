@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,12 @@ from studio import inspecting, records, train_facts
 from tests.architectures import make_architecture
 from tests.hub import hub
 from tests.tiny import tiny_rows
-from tests.workshop import one_thread
+
+pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 KINDS = ["Phi-3", "Falcon, ALiBi"]
 FILES = ("modeling_x.py", "configuration_x.py", "tokenization_x.py", "custom_generate/generate.py")
 NAMED = {"AutoConfig": "configuration_x.X", "AutoModelForCausalLM": "modeling_x.X", "AutoModel": "org/evil--modeling.X"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture

@@ -24,20 +24,15 @@ from tests.workshop import (
     ENDLESS,
     add_base,
     busy_at_first,
-    one_thread,
     shared_tiny_model,
     submit_run,
     wait_for,
     wait_for_state,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread_each")
+
 Worker = subprocess.Popen[bytes]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture

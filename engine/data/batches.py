@@ -14,17 +14,7 @@ from torch import Tensor
 
 from engine.data.render import IGNORED, Example
 
-MOST_VALIDATION_ROWS = 500  # enough for a steady mean; more would only slow the run
 WINDOW = 8  # batches sorted by length together: little padding, and still a random order
-
-
-def split(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Indices for training and for validation. At least one row stays for training."""
-    if share == 0 or count < 2:
-        return list(range(count)), []
-    wanted = min(max(1, round(count * share)), MOST_VALIDATION_ROWS, count - 1)
-    chosen = set(random.Random(f"split {seed}").sample(range(count), wanted))
-    return [i for i in range(count) if i not in chosen], sorted(chosen)
 
 
 def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -29,17 +29,10 @@ class TokenRows(Sequence[Example]):
         full_lengths: (rows,), tokens of each before it was cut.
     """
 
-    def __init__(
-        self, ids: Numbers, learned: Numbers, starts: Numbers, lengths: Numbers, full_lengths: Numbers
-    ) -> None:
-        self._ids, self._learned, self._starts = ids, learned, starts
-        self.lengths, self.full_lengths = lengths, full_lengths
-        self.answers = np.array([self._answers(row) for row in range(len(lengths))], dtype=np.int64)
-
-    def _answers(self, row: int) -> int:
-        start = int(self._starts[row])
-        # The first token never carries loss, as nothing stands before it to predict it from.
-        return int(self._learned[start + 1 : start + int(self.lengths[row])].sum())
+    def __init__(self, ids: Numbers, learned: Numbers, starts: Numbers, counts: Numbers) -> None:
+        """`counts` is (3, rows): lengths, answers and full lengths."""
+        self._ids, self._learned, self._starts, self._counts = ids, learned, starts, counts
+        self.lengths, self.answers, self.full_lengths = counts
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -60,9 +53,7 @@ class TokenRows(Sequence[Example]):
     def part(self, rows: Sequence[int] | Numbers) -> TokenRows:
         """The rows with these numbers, in this order."""
         chosen = np.asarray(rows, dtype=np.int64)
-        return TokenRows(
-            self._ids, self._learned, self._starts[chosen], self.lengths[chosen], self.full_lengths[chosen]
-        )
+        return TokenRows(self._ids, self._learned, self._starts[chosen], self._counts[:, chosen])
 
 
 def store(examples: Iterable[Example], folder: Path | None = None) -> TokenRows:
@@ -71,22 +62,15 @@ def store(examples: Iterable[Example], folder: Path | None = None) -> TokenRows:
     Args:
         folder: on whose disk they are; the system's place for temporary files for None.
     """
-    lengths, full_lengths = array("q"), array("q")
+    counts = array("q")
     with tempfile.TemporaryFile(dir=folder) as ids, tempfile.TemporaryFile(dir=folder) as learned:
         for example in examples:
             ids.write(np.asarray(example.ids, dtype=np.int32).tobytes())
             learned.write(bytes(label != IGNORED for label in example.labels))
-            lengths.append(len(example.ids))
-            full_lengths.append(example.full_length)
-        tokens = np.array(lengths, dtype=np.int64)
-        starts = np.cumsum(tokens) - tokens
-        return TokenRows(
-            _mapped(ids, np.dtype(np.int32)),
-            _mapped(learned, np.dtype(np.bool_)),
-            starts,
-            tokens,
-            np.array(full_lengths, dtype=np.int64),
-        )
+            counts.extend((len(example.ids), example.answer_tokens, example.full_length))
+        by_kind = np.array(counts, dtype=np.int64).reshape(-1, 3).T
+        starts = np.cumsum(by_kind[0]) - by_kind[0]
+        return TokenRows(_mapped(ids, np.dtype(np.int32)), _mapped(learned, np.dtype(np.bool_)), starts, by_kind)
 
 
 def _mapped(file: IO[bytes], dtype: np.dtype[Any]) -> Numbers:
