@@ -1,7 +1,7 @@
 """The library: one short method per question or change. `Store` is the one name callers use.
 
-Base models, data sets, what the installation remembers and the library's own health are here; jobs, checkpoints and
-adapters are in their own files. Everything returned is a plain reader: changing it changes nothing. Knows no torch and
+Base models, what the installation remembers and the library's own health are here; jobs, checkpoints, adapters and
+data sets are in their own files. Everything returned is a plain reader: changing it changes nothing. Knows no torch and
 no page.
 """
 
@@ -19,6 +19,7 @@ from adapters_store.shelf import added, checked_name, found, mark_changed
 from adapters_store.states import FINAL, LIVE, TRANSITIONS
 from adapters_store.store_adapters import AdapterShelf, AdapterSort
 from adapters_store.store_curves import CurveShelf
+from adapters_store.store_data import DataShelf
 from adapters_store.store_jobs import JobShelf
 from adapters_store.tables import Adapter, BaseModel, Checkpoint, DataSet, Job, JobEvent, Metric, Owner, Setting
 
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-class Store(JobShelf, CurveShelf, AdapterShelf):
+class Store(JobShelf, CurveShelf, AdapterShelf, DataShelf):
     """The library of one data folder. Safe to share between threads; each process opens its own."""
 
     # --- base models ----------------------------------------------------------------------------------------------
@@ -92,49 +93,6 @@ class Store(JobShelf, CurveShelf, AdapterShelf):
 
     def _keeps(self, model: BaseModel) -> bool:
         return model.folder is not None and self.files.complete("models", model.folder)
-
-    # --- data sets ------------------------------------------------------------------------------------------------
-
-    def data_sets(self) -> list[DataSet]:
-        """All data sets, in the order they were added."""
-        with self._database.reading() as session:
-            return list(session.scalars(select(DataSet).order_by(DataSet.id)))
-
-    def data_set(self, id: int) -> DataSet:
-        """The data set with this id. NotFound if there is none."""
-        with self._database.reading() as session:
-            return found(session, DataSet, id)
-
-    def add_data_set(
-        self,
-        *,
-        name: str,
-        source: str,
-        format: str,
-        rows: int,
-        content_hash: str,
-        folder: str,
-        facts: Mapping[str, Any],
-    ) -> DataSet:
-        """List a published data set.
-
-        The same content in the same format is the same data set: its row stays, and while complete its folder too.
-        """
-        same = (DataSet.content_hash == content_hash, DataSet.format == format)
-        with self._database.writing() as session:
-            data = session.scalar(select(DataSet).where(*same))
-            if data is not None and (data.folder == folder or self.files.complete("datasets", data.folder)):
-                return data
-            if data is None:
-                data = DataSet(name=checked_name(name), source=source, format=format, rows=rows, facts=dict(facts))
-                data.content_hash, data.created_at = content_hash, self.clock()
-            data.folder = folder
-            mark_changed(session, "data")
-            return added(session, data)
-
-    def rows_path(self, data: DataSet) -> Path:
-        """The file with the rows of a data set, one JSON object a line."""
-        return self.files.path("datasets", data.folder) / "rows.jsonl"
 
     # --- what the installation remembers ----------------------------------------------------------------------------
 

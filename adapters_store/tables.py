@@ -85,7 +85,10 @@ class BaseModel(Row):
 
 
 class DataSet(Row):
-    """A snapshot of rows to learn from: `source` is "sample" or "file"; it lies in datasets/`folder`/rows.jsonl."""
+    """A snapshot of rows to learn from: `source` is "sample" or "file"; it lies in datasets/`folder`/rows.jsonl.
+
+    A deleted one keeps its row: runs and adapters refer to it.
+    """
 
     __tablename__ = "data_set"
     __table_args__ = (Index("data_set_content", "content_hash", "format", unique=True),)
@@ -98,6 +101,7 @@ class DataSet(Row):
     folder: Mapped[str]
     facts: Mapped[dict[str, Any]]
     created_at: Mapped[float]
+    deleted_at: Mapped[float | None]
 
 
 def _adapter_name(id: Any) -> ScalarSelect[str]:

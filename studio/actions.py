@@ -234,9 +234,10 @@ def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
     with store.files.draft("datasets") as draft:
         content_hash = check.write_rows(read.rows, draft.path / "rows.jsonl")
         known = store.data_sets()
-        for data in known:
+        thrown_away = store.data_sets(deleted=True) if source == "sample" else []  # a sample stays away
+        for data in [*known, *thrown_away]:
             same = data.content_hash == content_hash and data.format == read.format
-            if same and store.rows_path(data).is_file():
+            if same and (data.deleted_at is not None or store.rows_path(data).is_file()):
                 return data
         folder = draft.publish()
     data = store.add_data_set(

@@ -18,14 +18,16 @@ from adapters_store.store import Store, StoreError
 from adapters_store.tables import TOPICS, Row
 
 ROOT = Path(__file__).parents[1]
+NOW = known_schemas()[-1]
+NEXT = f"{int(NOW) + 1:04}"
 
 LATER = '''
 """Add a column, and rebuild a table on the way."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "{next}"
+down_revision = "{now}"
 
 def upgrade():
     op.add_column("setting", sa.Column("note", sa.String))
@@ -57,7 +59,7 @@ upgrade(Path(sys.argv[1]), Path(sys.argv[2]))
 def later_migrations(folder: Path, last: str = "") -> Path:
     copy = folder / "migrations"
     shutil.copytree(MIGRATIONS, copy)
-    (copy / "versions" / "0005_later.py").write_text(LATER.format(last=last))
+    (copy / "versions" / f"{NEXT}_later.py").write_text(LATER.format(last=last, now=NOW, next=NEXT))
     return copy
 
 
@@ -146,7 +148,7 @@ def test_a_library_of_a_newer_version_is_refused_in_words_and_left_as_it_is(data
         library.execute("UPDATE alembic_version SET version_num = '0999'")
         library.commit()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"newer version of LoRA Studio \(schema 0999; this version knows 0004\)"):
+    with pytest.raises(StoreError, match=rf"newer version of LoRA Studio \(schema 0999; this version knows {NOW}\)"):
         Store(data_dir)
     assert path.read_bytes() == before
 
@@ -155,10 +157,10 @@ def test_a_later_migration_keeps_every_row_and_a_copy_of_what_was(data_dir: Path
     path = older_library(data_dir)
     before = rows(path)
     upgrade(path, later_migrations(tmp_path))
-    assert schema_of(path) == "0005"
+    assert schema_of(path) == NEXT
     assert rows(path) == before
-    copy = path.with_name("studio-before-0005.db")
-    assert schema_of(copy) == "0004"
+    copy = path.with_name(f"studio-before-{NEXT}.db")
+    assert schema_of(copy) == NOW
     assert rows(copy) == before
     assert copy.stat().st_mode & 0o777 == 0o600
 
@@ -169,9 +171,9 @@ def test_a_library_of_the_first_release_keeps_every_row(data_dir: Path, tmp_path
     before = first_columns(path)
     assert [len(found) for found in before.values()] == [1, 1, 1, 1, 1, 2, 1]
     store = Store(data_dir)
-    assert schema_of(path) == known_schemas()[-1]
+    assert schema_of(path) == NOW
     assert first_columns(path) == before
-    assert schema_of(path.with_name("studio-before-0004.db")) == "0001"
+    assert schema_of(path.with_name(f"studio-before-{NOW}.db")) == "0001"
     adapter, job = store.adapter(1), store.job(1)
     assert (adapter.name, adapter.parent_id, adapter.parent_name) == ("Pirate", None, None)
     assert (job.start_adapter_id, job.start_adapter_name, job.adapter_id) == (None, None, 1)
@@ -189,7 +191,7 @@ def test_a_migration_that_fails_halfway_changes_nothing(data_dir: Path, tmp_path
     before = rows(path)
     with pytest.raises(ZeroDivisionError):
         upgrade(path, later_migrations(tmp_path, last="1 / 0"))
-    assert schema_of(path) == "0004"
+    assert schema_of(path) == NOW
     assert rows(path) == before
     with closing(sqlite3.connect(path)) as library:
         assert "note" not in [row[1] for row in library.execute("PRAGMA table_info(setting)")]
@@ -200,7 +202,7 @@ def test_a_migration_that_breaks_references_is_undone(data_dir: Path, tmp_path: 
     migrations = later_migrations(tmp_path, last="op.execute('DELETE FROM job')")
     with pytest.raises(StoreError, match="could not be brought up to date: 2 broken references"):
         upgrade(path, migrations)
-    assert schema_of(path) == "0004"
+    assert schema_of(path) == NOW
     assert len(rows(path)["job"]) == 2
 
 
@@ -213,9 +215,9 @@ def test_a_migration_killed_at_any_statement_is_as_if_it_had_not_begun(
     command = [sys.executable, "-c", KILLED_AT_STATEMENT, str(path), str(migrations), str(statement)]
     killed = subprocess.run(command, cwd=ROOT, check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
-    assert (schema_of(path), rows(path)) == ("0004", before)
+    assert (schema_of(path), rows(path)) == (NOW, before)
     upgrade(path, migrations)
-    assert (schema_of(path), rows(path)) == ("0005", before)
+    assert (schema_of(path), rows(path)) == (NEXT, before)
 
 
 def test_a_first_opening_killed_halfway_can_be_begun_again(tmp_path: Path) -> None:
@@ -224,4 +226,4 @@ def test_a_first_opening_killed_halfway_can_be_begun_again(tmp_path: Path) -> No
     assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
     assert schema_of(path) is None
     upgrade(path)
-    assert schema_of(path) == known_schemas()[-1]
+    assert schema_of(path) == NOW
