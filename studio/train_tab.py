@@ -20,6 +20,8 @@ from studio.train_start import TrainStart
 _MOVED = ("rank", "alpha", "bottleneck", "prompt_tokens")
 _LIVE_NUMBERS = f"({', '.join(_MOVED)}, shape) => window.loraLive({{{', '.join(_MOVED)}}}, shape)"
 _COUNTED = ("layers", "rank_stabilised", "start", "rank_pattern", "alpha_pattern", "train_in_full", "bias", "blocks")
+# What settles the choice is answered one after the other: an answer to the choice before could come last and undo it.
+_IN_TURN: dict[str, Any] = {"concurrency_id": "train choice", "concurrency_limit": 1}
 _TICKET = "(...values) => window.studioTicket(values)"
 # The pulse looks at once; problems come into sight, which may be far from the button, once they are drawn.
 _STARTED = """() => { window.dispatchEvent(new Event('studio:ask'));
@@ -63,7 +65,7 @@ class _Wires:
         ]
         shown += [*self._arrival, *ui.values(), ui.presets_row, ui.method_help, ui.start_from, ui.start_help]
         shown += ui.presets
-        dropped = self._on(ui.drop.upload, on.take_file, [ui.drop], [ui.data, ui.drop], ui.drop_problems)
+        dropped = self._on(ui.drop.upload, on.take_file, [ui.drop], [ui.data, ui.drop], ui.drop_problems, **_IN_TURN)
         for way in (
             shell.page.load,
             shell.pulse.models_changed,
@@ -75,9 +77,9 @@ class _Wires:
             ui.settings["target_modules"].input,
             dropped.then,
         ):
-            self._on(way, starts.show, asked, shown, ui.problems)
-        self._on(shell.start.change, starts.begin, [shell.start, *rest], shown, ui.problems)
-        self._on(shell.pulse.adapters_changed, starts.offer, asked, shown, ui.problems)
+            self._on(way, starts.show, asked, shown, ui.problems, **_IN_TURN)
+        self._on(shell.start.change, starts.begin, [shell.start, *rest], shown, ui.problems, **_IN_TURN)
+        self._on(shell.pulse.adapters_changed, starts.offer, asked, shown, ui.problems, **_IN_TURN)
 
     def models(self, shell: Shell) -> None:
         """The way of the starter model, and models from elsewhere."""

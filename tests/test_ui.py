@@ -43,6 +43,15 @@ def test_the_page_has_the_four_tabs_of_this_release(page: Any) -> None:
     assert tabs == ["Train", "Runs", "Library", "Compare"]
 
 
+@pytest.mark.parametrize("label", ["Base model", "Data set", "Contestants"])
+def test_whatever_writes_a_choice_is_answered_in_turn_or_an_older_answer_could_undo_it(page: Any, label: str) -> None:
+    choice = next(part for part in page.blocks.values() if getattr(part, "label", None) == label)
+    writing = [event for event in page.fns.values() if event.fn is not None and choice in event.outputs]
+    assert len(writing) > 2
+    assert {event.concurrency_limit for event in writing} == {1}
+    assert len({event.concurrency_id for event in writing}) == 1
+
+
 def test_no_template_takes_its_own_text_from_a_value(page: Any) -> None:
     templates = [
         c["props"]["html_template"] for c in page.get_config_file()["components"] if c["props"].get("html_template")
