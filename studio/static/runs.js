@@ -1,6 +1,7 @@
 // The Runs tab: the list, the open run, and the pulling of what is new. One short request at a time, about one a second,
 // only while the tab is in sight; nothing is kept on the server, so a reload or a second tab shows the same.
 
+import { curveCard } from "./curve_card.js";
 import { clock, h, keyed, say, setPill, show, when } from "./dom.js";
 import { Line, keepFocus } from "./line.js";
 import { LiveChart } from "./live_chart.js";
@@ -10,17 +11,9 @@ const PATIENCE = [1000, 2000, 4000, 8000, 15000]; // ms to wait after a failed o
 const SURE = 4000; // ms in which a second press on Cancel ends a run for good
 const MOST_POINTS = 4000; // kept here before the thinned curve is asked for again
 const PILLS = { starting: "run", running: "run", finishing: "run", queued: "queued", completed: "ok", failed: "failed", interrupted: "warn", paused: "queued" };
-const SMALL = { learning_rate: "Learning rate", gradient_norm: "Gradient norm", tokens_per_second: "Tokens/s", memory_bytes: "Memory" };
 
 export function mount(host) {
   new Runs(host).start();
-}
-
-function svg(tag, attributes, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
 }
 
 class Runs {
@@ -293,7 +286,7 @@ class Runs {
     parts.buttons = this.makeButtons();
     parts.list = this.makeList();
     parts.empty = this.makeEmpty();
-    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), this.makeCurve());
+    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts));
     parts.stale = h("p", { class: "stale-line", role: "status", hidden: true });
     this.element.replaceChildren(h("div", { class: "runs" }, parts.list, h("div", {}, parts.stale, parts.empty, parts.run)));
     this.chart = new LiveChart(parts, plotly, (from, to) => this.stretch(from, to));
@@ -368,27 +361,6 @@ class Runs {
       h("label", {}, "More epochs ", parts.epochs), h("button", { type: "submit", class: "small" }, "Train on"), close, parts.epochsSay));
   }
 
-  makeCurve() {
-    const { parts } = this;
-    parts.plot = h("div", { class: "plot", role: "img" });
-    parts.reset = h("button", { type: "button", class: "small", hidden: true }, "Whole run");
-    parts.csv = h("a", { class: "quiet-link", download: true }, "CSV");
-    const tools = h("div", { class: "chart-tools" }, parts.reset, choice("Along", "axis", ["Step", "Tokens", "Time"]), choice("Scale", "scale", ["Linear", "Log"]), parts.csv);
-    parts.small = {};
-    const small = h("div", { class: "small-charts" }, Object.entries(SMALL).map(([name, label]) => this.makeSmall(name, label)));
-    parts.curve = h("section", { class: "card curve-card" }, h("div", { class: "card-head" }, h("h2", {}, "Loss"), tools), parts.plot, small);
-    return parts.curve;
-  }
-
-  makeSmall(name, label) {
-    const line = svg("polyline", { fill: "none", "vector-effect": "non-scaling-stroke" });
-    const value = h("span", { class: "small-value" }, "–");
-    const box = h("div", { class: "small-chart" }, h("div", { class: "small-head" }, h("span", {}, label), value),
-      svg("svg", { viewBox: "0 0 240 44", preserveAspectRatio: "none", "aria-hidden": "true" }, line));
-    this.parts.small[name] = { box, line, value };
-    return box;
-  }
-
   bindChoice(seg) {
     seg.addEventListener("change", (event) => this.chart.choose(seg.dataset.what, event.target.value));
   }
@@ -397,12 +369,6 @@ class Runs {
 /** A key for one wish: asking twice with it is asking once. */
 function once() {
   return crypto.randomUUID?.() ?? String(Math.random());
-}
-
-function choice(label, what, words) {
-  const options = words.map((word, i) =>
-    h("label", {}, h("input", { type: "radio", name: `chart-${what}`, value: word.toLowerCase(), checked: i === 0 }), h("span", {}, word)));
-  return h("div", { class: "seg", "data-what": what }, h("div", { class: "wrap", role: "radiogroup", "aria-label": label }, options));
 }
 
 function updateRow(node, row) {
