@@ -79,7 +79,7 @@ def test_a_table_with_one_column_of_text_is_read(tmp_path: Path) -> None:
 
 
 BAD = [
-    ('{"prompt": "q", "completion": "a"', "Line 2 is not valid JSON"),
+    ('{"prompt": "q", "completion": "a"', "Line 2: this is not valid JSON"),
     ('{"prompt": "q", "completion": ""}', "Line 2: the column completion is empty."),
     ('{"prompt": "q"}', "Line 2: the column completion is missing."),
     ('{"prompt": "", "completion": "a"}', "Line 2: the column prompt is empty."),
@@ -136,17 +136,16 @@ def test_all_bad_rows_are_counted_and_the_first_hundred_named(tmp_path: Path) ->
     [
         ("", "The file is empty."),
         ("  \n\n", "The file is empty."),
-        (b"\x89PNG\r\n\x1a\n\0\0\0", "not UTF-8"),
-        (b"PK\x03\x04\0\0\0\0", "not a text file"),
-        (b'{"prompt": "q"}\n{"prompt": "\xff\xfe"}', "Line 2 is not UTF-8 text"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "This is a picture."),
+        (b"PK\x03\x04\0\0\0\0", "This is a zip archive. Unpack it"),
+        (b'{"prompt": "q", "completion": "a"}\n{"prompt": "\xff\xfe"}', "Line 2: this is not UTF-8 text"),
         ("[1, 2, 3]", "No row is an object with named columns"),
         ("[" * 100_000, "nested too deeply"),
         ('[{"prompt": "q"', "not valid JSON"),
-        ("Just some words of a letter.\nAnd more.", "not understood"),
-        ('{"a": 1, "b": 2}\n', "The columns a, b are not understood"),
-        ('{"system": "s", "id": 1}\n', "Name them messages, or instruction and output"),
-        ("prompt,completion\nq,a\nq\n", "Line 3 has 1 columns, the header has 2."),
-        ("prompt,completion\nq,a\nq,a,b\n", "Line 3 has 3 columns, the header has 2."),
+        ('{"a": "x", "b": 2}\n', "The columns a, b are not understood"),
+        ('{"name": "s", "id": 1}\n', "Name them messages, or instruction and output"),
+        ("prompt,completion\nq,a\nq\n", "Line 3: this has 1 column, and the header has 2."),
+        ("prompt,completion\nq,a\nq,a,b\n", "Line 3: this has 3 columns, and the header has 2."),
     ],
 )
 def test_a_file_that_cannot_be_learned_from_is_refused_in_words(

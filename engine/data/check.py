@@ -1,60 +1,195 @@
 """From a file to clean rows: every row is made one of two shapes, or named with the reason why it cannot be.
 
-A clean row is {"messages": [{"role", "content"}, ...]} or {"text": ...}. They are kept as canonical JSONL, whose
-SHA-256 is the identity of a data set. Knows nothing about tokens: see `render.py`.
+A clean row is {"messages": [{"role", "content"[, "weight"]}, ...]} or {"text": ...}. They are kept as canonical JSONL,
+whose SHA-256 is the identity of a data set. Rows pass by one at a time, so that a file may be larger than the memory.
+Knows nothing about tokens: see `render.py`.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from engine.data.detect import Format, detect
-from engine.data.read import DataError, raw_rows
+from engine.data.detect import SAMPLE, column_names, detect
+from engine.data.problems import MOST_NAMED, DataError, RowError
+from engine.data.raw import Raw
+from engine.data.read import opened
+from engine.data.shapes import Row, clean
 
-__all__ = ["Checked", "DataError", "Row", "each_row", "read", "read_rows", "spans", "write_rows"]
+__all__ = ["BadRow", "Checked", "DataError", "Preview", "Reading", "Row", "each_row", "preview", "read", "read_rows",
+           "spans", "write_rows"]  # fmt: skip
 
-Row = dict[str, Any]
-ROLES = ("system", "user", "assistant")
-MOST_NAMED = 100  # problems told one by one; beyond that only their number
+Given = tuple[int, Any, str]  # the number of a row's place, what stands there, and the place in words or nothing
+PREVIEWED = 3  # clean rows of a preview
+MOST_COLUMNS = 200  # of a preview
+ENOUGH = 16_000_000  # characters of values after which a sample is large enough
+
+
+class BadRow(NamedTuple):
+    """A row that cannot be used: the number of its place, why, and both in a sentence."""
+
+    line: int
+    reason: str
+    sentence: str
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A file that was read: its format, a sentence on how it was understood, and its clean rows."""
+    """A file that was read: its format, a sentence on how it was understood, and its clean rows.
+
+    Attributes:
+        bad: the first 100 rows that were left out; `bad_total` counts them all.
+    """
 
     format: str
     understood: str
     rows: list[Row]
     facts: dict[str, Any] = field(default_factory=dict)
+    bad: list[BadRow] = field(default_factory=list)
+    bad_total: int = 0
 
 
-class _RowError(ValueError):
-    """One row that cannot be used, with the reason."""
+@dataclass(frozen=True)
+class Preview:
+    """What the beginning of a file shows.
+
+    Attributes:
+        format: empty if it was not understood, or cannot be read; then `problems` say why.
+        columns: the column of each role.
+        column_names: all of them, for a person to choose from.
+        rows: the first 3 clean ones; None if it was not understood.
+        problems: sentences, also on rows among the first that cannot be used.
+    """
+
+    format: str
+    understood: str
+    columns: dict[str, str]
+    column_names: list[str]
+    rows: list[Row] | None
+    problems: list[str]
 
 
-def read(path: Path, name: str | None = None) -> Checked:
-    """Read and check a JSONL, JSON, CSV or TSV file; the format is found from its content.
+class Reading:
+    """A file being read: iterate over it once, for its clean rows. A context manager.
+
+    Attributes:
+        bad: the first 100 rows so far that cannot be used; `bad_total` counts them all.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, str] | None = None, name: str | None = None) -> None:
+        """Find the format. `columns` maps roles to names of columns; None finds that out, too.
+
+        Raises:
+            DataError: the file cannot be read, or holds nothing to learn from.
+        """
+        self.bad: list[BadRow] = []
+        self.bad_total = 0
+        self._name = name or path.name
+        self._raw = opened(path)
+        try:
+            self._given = _placed(self._raw)
+            sample = _sample(self._given)
+            self._form = detect((value for _, value, _ in sample), columns)
+        except BaseException:
+            self._raw.__exit__()
+            raise
+        self._placed = chain(sample, self._given)
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._given.close()
+        self._raw.__exit__()
+
+    def __iter__(self) -> Iterator[Row]:
+        for number, value, place in self._placed:
+            try:
+                row = clean(value, self._form)
+            except RowError as error:
+                self._note(number, str(error), place or self._raw.place(number))
+            else:
+                yield row
+
+    def _note(self, number: int, reason: str, place: str) -> None:
+        self.bad_total += 1
+        if len(self.bad) < MOST_NAMED:
+            self.bad.append(BadRow(number, reason, f"{place}: {reason}"))
+
+    def share(self) -> float:
+        """How much of the file was read, from 0 to 1."""
+        return self._raw.share()
+
+    @property
+    def format(self) -> str:
+        """The name of the format."""
+        return self._form.name
+
+    @property
+    def understood(self) -> str:
+        """A sentence or two on how the file was understood."""
+        if self._raw.understood.startswith("Read as "):
+            return self._raw.understood
+        return f"{self._form.understood} {self._raw.understood}".strip()
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The column of each role."""
+        return self._form.columns
+
+    def facts(self) -> dict[str, Any]:
+        """What is to be remembered of the file with its rows; after they were read."""
+        known: dict[str, Any] = {"columns": self.columns, "file": self._name, "understood": self.understood}
+        known["detected"] = self._raw.detected()
+        if self._raw.left_out:
+            known["left_out"] = self._raw.left_out[:MOST_NAMED]
+        if self.bad_total:
+            known["bad"] = {"total": self.bad_total, "first": [bad.sentence for bad in self.bad]}
+        return known
+
+    def check_end(self, usable: int, skip_bad: bool) -> None:
+        """DataError if, of the file that was read, no row is usable, or a bad one is not to be left out."""
+        if self.bad_total and not (skip_bad and usable):
+            raise DataError([bad.sentence for bad in self.bad], self.bad_total)
+        if not usable:
+            raise DataError(["There are no rows in this file."])
+
+
+def read(
+    path: Path, name: str | None = None, columns: Mapping[str, str] | None = None, skip_bad: bool = False
+) -> Checked:
+    """Read and check a file, or a folder of files, into memory; the format is found from its content.
+
+    Args:
+        columns: maps roles (messages, system, prompt, input, answer, text) to names of columns; None finds them.
+        skip_bad: leave out rows that cannot be used, and name them in the answer.
 
     Raises:
-        DataError: naming every row that cannot be used, by line and reason.
+        DataError: naming every row that cannot be used, by line and reason; or that no row can.
     """
-    raw = list(raw_rows(path))
-    form = detect(row for _, row in raw)
-    rows, problems = [], []
-    for line, value in raw:
-        try:
-            rows.append(_clean(value, form))
-        except DataError as error:
-            problems.extend(error.problems)
-        except _RowError as error:
-            problems.append(f"Line {line}: {error}")
-    if problems:
-        raise DataError(problems, len(problems))
-    return Checked(form.name, form.understood, rows, {"columns": form.columns, "file": name or path.name})
+    with Reading(path, columns, name) as reading:
+        rows = list(reading)
+        reading.check_end(len(rows), skip_bad)
+        return Checked(reading.format, reading.understood, rows, reading.facts(), reading.bad, reading.bad_total)
+
+
+def preview(path: Path, columns: Mapping[str, str] | None = None) -> Preview:
+    """What the beginning of a file shows, however long the file is. Problems are told and not raised."""
+    names: list[str] = []
+    try:
+        names = _names_in(path)[:MOST_COLUMNS]
+        with Reading(path, columns) as reading:
+            rows = list(islice(reading, PREVIEWED))
+            bad = [one.sentence for one in reading.bad]
+            return Preview(reading.format, reading.understood, reading.columns, names, rows, bad)
+    except DataError as error:
+        return Preview("", "", dict(columns or {}), names, None, error.problems)
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> str:
@@ -83,90 +218,37 @@ def spans(row: Row) -> list[tuple[str, bool]]:
     """The row as pieces of text for showing, each with whether the model learns it."""
     if "text" in row:
         return [(row["text"], True)]
-    return [(m["content"], m["role"] == "assistant") for m in row["messages"]]
+    return [(m["content"], m["role"] == "assistant" and m.get("weight", 1) != 0) for m in row["messages"]]
 
 
-def _clean(value: Any, form: Format) -> Row:
-    if isinstance(value, DataError):
-        raise value
-    if not isinstance(value, dict):
-        raise _RowError(f"this is {_kind(value)}, not an object with columns.")
-    if form.name == "text":
-        return {"text": _text(value, form.columns["text"])}
-    if form.name == "messages":
-        return {"messages": _messages(value, form.columns["messages"])}
-    return {"messages": _turns(value, form.columns)}
+def _names_in(path: Path) -> list[str]:
+    """The names of the columns, of the first rows."""
+    with opened(path) as raw, closing(_placed(raw)) as placed:
+        return column_names(value for _, value, _ in _sample(placed) if isinstance(value, dict))
 
 
-def _turns(value: dict[str, Any], columns: dict[str, str]) -> list[dict[str, str]]:
-    messages = []
-    if system := _optional(value, columns.get("system")):
-        messages.append({"role": "system", "content": system})
-    prompt, extra = _optional(value, columns["prompt"]), _optional(value, columns.get("input"))
-    if not prompt and not extra:
-        raise _RowError(f"the column {columns['prompt']} is empty.")
-    messages.append({"role": "user", "content": "\n\n".join(part for part in (prompt, extra) if part)})
-    messages.append({"role": "assistant", "content": _text(value, columns["answer"])})
-    return messages
-
-
-def _messages(value: dict[str, Any], column: str) -> list[dict[str, str]]:
-    given = value.get(column)
-    if isinstance(given, str) and given.lstrip()[:1] == "[":
+def _placed(raw: Raw) -> Generator[Given]:
+    """The rows of a file with their numbers; the first ones with their places, as they are asked for later."""
+    with closing(raw.rows()) as rows:
         try:
-            given = json.loads(given)  # a CSV can only hold a conversation as text
-        except ValueError as error:
-            raise _RowError(f"the column {column} is not valid JSON.") from error
-    if not isinstance(given, list) or not given:
-        raise _RowError(f"the column {column} should be a list of messages, but is {_kind(given)}.")
-    messages = [_message(m, number) for number, m in enumerate(given, 1)]
-    _check_order([m["role"] for m in messages])
-    return messages
+            for count, (number, value) in enumerate(rows):
+                yield number, value, raw.place(number) if count < SAMPLE else ""
+        except UnicodeDecodeError as error:
+            raise DataError(
+                [f"The file is not valid {error.encoding} text. Save it as UTF-8 and try again."]
+            ) from error
 
 
-def _message(given: Any, number: int) -> dict[str, str]:
-    if not isinstance(given, dict):
-        raise _RowError(f"message {number} is {_kind(given)}, not an object with role and content.")
-    role, content = given.get("role"), given.get("content")
-    if role not in ROLES:
-        raise _RowError(f"message {number} has the role {role!r}; system, user and assistant are understood.")
-    if not isinstance(content, str):
-        raise _RowError(f"message {number} ({role}) has {_kind(content)} as its content, not text.")
-    if not content.strip():
-        raise _RowError(f"message {number} ({role}) is empty.")
-    return {"role": role, "content": content}
-
-
-def _check_order(roles: list[str]) -> None:
-    if "system" in roles[1:]:
-        raise _RowError("a system message stands after the first place.")
-    if "assistant" not in roles:
-        raise _RowError("no message is an assistant's, so there is no answer to learn.")
-    for number, (one, two) in enumerate(pairwise(roles), 1):
-        if one == two:
-            raise _RowError(f"messages {number} and {number + 1} are both of the {one}.")
-    if roles[-1] != "assistant":
-        raise _RowError("the last message is not the assistant's, so it has no answer.")
-    if next(role for role in roles if role != "system") != "user":
-        raise _RowError("the conversation does not begin with the user.")
-
-
-def _text(value: dict[str, Any], column: str) -> str:
-    text = _optional(value, column)
-    if not text:
-        raise _RowError(f"the column {column} is {'missing' if column not in value else 'empty'}.")
-    return text
-
-
-def _optional(value: dict[str, Any], column: str | None) -> str:
-    given = value.get(column) if column else None
-    if given is None:
-        return ""
-    if not isinstance(given, str):
-        raise _RowError(f"the column {column} holds {_kind(given)}, not text.")
-    return given.strip()
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object", str: "text"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
+def _sample(placed: Iterator[Given]) -> list[Given]:
+    """The rows that tell the format. DataError if none of them can be read at all."""
+    sample: list[Given] = []
+    taken = 0
+    for row in islice(placed, SAMPLE):
+        sample.append(row)
+        taken += len(str(row[1]))
+        if taken > ENOUGH:
+            break
+    broken = [f"{place}: {value}" for _, value, place in sample if isinstance(value, RowError)]
+    if broken and len(broken) == len(sample):
+        raise DataError(broken)
+    return sample

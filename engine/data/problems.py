@@ -1,0 +1,19 @@
+"""What can be wrong with data, in words: a whole file that cannot be learned from, and one row of it.
+
+Knows nothing about files or formats.
+"""
+
+MOST_NAMED = 100  # problems told one by one; beyond that only their number
+
+
+class DataError(ValueError):
+    """A file that cannot be learned from. `problems` are the first 100 sentences, `total` counts them all."""
+
+    def __init__(self, problems: list[str], total: int | None = None) -> None:
+        super().__init__(" ".join(problems[:3]))
+        self.problems = problems[:MOST_NAMED]
+        self.total = len(problems) if total is None else total
+
+
+class RowError(ValueError):
+    """One row that cannot be used, with the reason. Where it stands is for the reader to say."""
