@@ -12,6 +12,7 @@ RECENT = 0.2  # weight of the newest reading in a smoothed figure
 MEGABYTE = 1_000_000
 TELLING = ("running", "finishing", "completed", "stopped")  # states in which it matters what an interruption cost
 WISHES = {"cancel": "Cancelling.", "pause": "Pausing after the last whole step."}
+SAVED = {"train": "adapter", "import": "adapter", "data": "data set"}  # by kind; of the others it is a model
 FIRST_STEPS = "First steps. Loss and time left follow in a moment."
 
 
@@ -84,7 +85,7 @@ def job_sentence(job: Progressing) -> str:
         "queued": lambda: _joined([job.why, "Waiting for its turn."]),
         "starting": lambda: _stage(job) or "Starting.",
         "running": lambda: _training(job) if job.kind == "train" else _fetching(job),
-        "finishing": lambda: "Saving the adapter." if job.kind in ("train", "import") else "Saving the model.",
+        "finishing": lambda: f"Saving the {SAVED.get(job.kind, 'model')}.",
         "completed": lambda: _completed(job),
         "stopped": lambda: _stopped(job),
         "paused": lambda: job.why or "Paused.",

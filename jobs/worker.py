@@ -3,7 +3,8 @@
     python -m jobs.worker JOB_ID --data-dir DIR
 
 This is an edge: whatever goes wrong is logged with its traceback and becomes one sentence in the job. What a job of a
-kind does is in `training.py`, `fetching.py`, `importing.py` and `exporting.py`; who starts workers is in `runner.py`.
+kind does is in `training.py`, `fetching.py`, `importing.py`, `exporting.py` and `adding_data.py`; who starts workers is
+in `runner.py`.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
         from jobs import exporting
 
         exporting.run(store, lease, ending)
+    elif lease.job.kind == "data":
+        from jobs import adding_data
+
+        adding_data.run(store, lease, ending)
     else:
         from jobs import fetching
 

@@ -15,11 +15,10 @@ from adapters_store.files import locate
 from adapters_store.store import FINAL, Store, StoreError
 from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job
 from engine import starter
-from engine.data import check
 from engine.misfits import misfits
 from engine.settings import RATES, Method, RunSettings, SettingsError, at_odds_with, defaults_for, parse, usable
 from engine.sizing import count
-from jobs import runner, sources, start_adapter
+from jobs import adding_data, runner, sources, start_adapter
 from studio import method_words
 from studio.words import clean_name, file_name, free_name
 
@@ -46,19 +45,23 @@ def open_store(data_dir: Path | None) -> Store:
 
 
 def import_samples(store: Store) -> None:
-    """Make the bundled sample sets data sets of this studio. Safe to call at every start."""
+    """Make the bundled sample sets data sets of this studio, but not those that were deleted. Safe to call again."""
+    deleted = {data.name for data in store.data_sets(deleted=True) if data.source == "sample"}
     for sample in starter.samples():
-        _keep(store, check.read(sample.path), sample.name, "sample")
+        if sample.name not in deleted:
+            adding_data.add_now(store, sample.path, sample.name, source="sample")
 
 
 def import_file(store: Store, path: Path, name: str) -> DataSet:
-    """Read, check and keep a copy of a person's file; the same rows again give the same data set.
+    """Read, check and keep a copy of a person's file or folder; the same rows again give the same data set.
+
+    Columns that a person has mapped before are read so again.
 
     Raises:
         DataError: with the line and the reason for each row that cannot be used.
     """
     wanted = clean_name(Path(name).stem, "data set")
-    return _keep(store, check.read(path, name), wanted, "file")
+    return adding_data.add_now(store, path, wanted, adding_data.remembered(store, path))
 
 
 def fetch_starter(store: Store) -> Job | None:
@@ -230,33 +233,9 @@ def metrics_csv(store: Store, job_id: int) -> tuple[str, str]:
     return "\n".join(map(",".join, [columns, *rows])) + "\n", f"{file_name(job.name)}-metrics.csv"
 
 
-def _keep(store: Store, read: check.Checked, name: str, source: str) -> DataSet:
-    with store.files.draft("datasets") as draft:
-        content_hash = check.write_rows(read.rows, draft.path / "rows.jsonl")
-        known = store.data_sets()
-        thrown_away = store.data_sets(deleted=True) if source == "sample" else []  # a sample stays away
-        for data in [*known, *thrown_away]:
-            same = data.content_hash == content_hash and data.format == read.format
-            if same and (data.deleted_at is not None or store.rows_path(data).is_file()):
-                return data
-        folder = draft.publish()
-    data = store.add_data_set(
-        name=free_name(name, {data.name for data in known}),
-        source=source,
-        format=read.format,
-        rows=len(read.rows),
-        content_hash=content_hash,
-        folder=folder,
-        facts=read.facts,
-    )
-    if data.folder != folder:  # somebody else brought the same rows at the same time
-        store.files.to_trash("datasets", folder)
-    return data
-
-
 def queue(
     store: Store,
-    kind: Literal["train", "fetch", "import", "export"],
+    kind: Literal["train", "fetch", "import", "export", "data"],
     name: str,
     settings: dict[str, Any],
     *,

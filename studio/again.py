@@ -91,8 +91,8 @@ def retry(store: Store, job: Job) -> Job | None:
 def _as_it_was(store: Store, job: Job) -> Job:
     if job.kind == "export":
         return adapter_actions.merge_adapter(store, job.settings["adapter_id"], Path(job.settings["folder"]))
-    kind: Literal["import", "fetch"] = "import" if job.kind == "import" else "fetch"
-    return actions.queue(store, kind, job.name, job.settings, base_model_id=job.base_model_id)
+    kinds: dict[str, Literal["import", "data"]] = {"import": "import", "data": "data"}
+    return actions.queue(store, kinds.get(job.kind, "fetch"), job.name, job.settings, base_model_id=job.base_model_id)
 
 
 def _upload_is_gone(job: Job) -> bool:
@@ -104,7 +104,8 @@ def _why_no_retry(job: Job) -> str:
     if job.kind == "train":
         return f"{job.name} is a run. Train it again instead."
     if job.state in ENDED_WITHOUT:
-        return f"The upload of {job.name} is not kept. Import it again in the Library."
+        where = "Add it again on the Data tab." if job.kind == "data" else "Import it again in the Library."
+        return f"The upload of {job.name} is not kept. {where}"
     return f"{job.name} is {job.state}. Only what failed, or was cancelled or interrupted, can be tried again."
 
 

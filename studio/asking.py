@@ -74,7 +74,7 @@ def data_set(store: Store, text: str) -> DataSet:
     if named:
         return named[-1]
     file = Path(text).expanduser()
-    if not file.is_file():
+    if not file.exists():
         names = ", ".join(data.name for data in known)
         raise UsageError(f"{text} is neither a data set nor a file. There are {names}.")
     return actions.import_file(store, file, file.name)

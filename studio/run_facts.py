@@ -14,7 +14,8 @@ from studio import again, method_words
 from studio.words import ANEW
 
 DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
-KINDS = {"fetch": "model", "import": "import", "export": "merge"}  # what a row is said to be, where it is no run
+# What a row is said to be, where it is no run.
+KINDS = {"fetch": "model", "import": "import", "export": "merge", "data": "data set"}
 WORDS = {"stopped": "stopped, kept"}
 PLACES = ("next", "second", "third", "fourth", "fifth")
 SHOWN_WAITING = 200  # jobs of the queue in the list; the others are counted

@@ -4,15 +4,17 @@ Knows nothing about files or formats.
 """
 
 MOST_NAMED = 100  # problems told one by one; beyond that only their number
+_SAID = 3  # of them in the error's own text
 
 
 class DataError(ValueError):
     """A file that cannot be learned from. `problems` are the first 100 sentences, `total` counts them all."""
 
     def __init__(self, problems: list[str], total: int | None = None) -> None:
-        super().__init__(" ".join(problems[:3]))
         self.problems = problems[:MOST_NAMED]
         self.total = len(problems) if total is None else total
+        more = [f"And {self.total - _SAID:,} more."] if self.total > _SAID else []
+        super().__init__(" ".join([*problems[:_SAID], *more]))
 
 
 class RowError(ValueError):
