@@ -93,7 +93,13 @@ def within(limit: int) -> int:
     return max(1, min(limit, MOST_ROWS))
 
 
-WORDS = {"base_model": "base model", "data_set": "data set", "job": "job", "adapter": "adapter"}
+WORDS = {
+    "base_model": "base model",
+    "data_set": "data set",
+    "job": "job",
+    "adapter": "adapter",
+    "comparison": "comparison",
+}
 
 
 def _newest(session: Session) -> int:

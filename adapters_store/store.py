@@ -18,6 +18,7 @@ from adapters_store.files import KINDS, Kind
 from adapters_store.shelf import added, checked_name, found, mark_changed
 from adapters_store.states import FINAL, LIVE, TRANSITIONS
 from adapters_store.store_adapters import AdapterShelf, AdapterSort
+from adapters_store.store_comparisons import ComparisonShelf
 from adapters_store.store_curves import CurveShelf
 from adapters_store.store_data import DataShelf
 from adapters_store.store_jobs import JobShelf
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 
-class Store(JobShelf, CurveShelf, AdapterShelf, DataShelf):
+class Store(JobShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf):
     """The library of one data folder. Safe to share between threads; each process opens its own."""
 
     # --- base models ----------------------------------------------------------------------------------------------

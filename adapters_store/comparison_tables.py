@@ -1,0 +1,73 @@
+"""The tables of comparisons: what was asked of whom, what each answered, and which answer was voted for.
+
+They stand apart from `tables.py` because nothing there refers to them. Knows nothing about how an answer is made.
+"""
+
+from typing import Any
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from adapters_store.tables import Measure, Row
+
+
+class Comparison(Row):
+    """One prompt and the answers to it. `ended` says how: "complete", "stopped", or the sentence why it broke off.
+
+    `sides` is the seed by which a blind one is shuffled; None: names were open. `how` holds what a replay to the bit
+    needs beside the sampling: device, dtype, threads, batches.
+    """
+
+    __tablename__ = "comparison"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[float]
+    prompt: Mapped[str]
+    system: Mapped[str]
+    base_model_id: Mapped[int] = mapped_column(ForeignKey("base_model.id"))
+    base_name: Mapped[str]
+    base_fingerprint: Mapped[str]
+    precision: Mapped[str]
+    sampling: Mapped[dict[str, Any]]
+    how: Mapped[dict[str, Any]]
+    sides: Mapped[int | None]
+    ended: Mapped[str]
+
+    answers: Mapped[list["Answer"]] = relationship(lazy="selectin", order_by="Answer.place")
+    vote: Mapped["Vote | None"] = relationship(lazy="selectin")
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether the names must not be told yet: it is blind, can be voted on, and was not."""
+        return self.sides is not None and self.vote is None and self.ended == "complete"
+
+
+class Answer(Row):
+    """What one contestant answered. `identity` tells its weights from all others: by the files of an adapter or base,
+    with the strength. `weights` is the hash of the tensors that answered, `divergence` how far they moved the model.
+    """
+
+    __tablename__ = "answer"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparison.id"), index=True)
+    place: Mapped[int]
+    name: Mapped[str]
+    adapter_id: Mapped[int | None] = mapped_column(ForeignKey("adapter.id"))
+    strength: Mapped[float]
+    identity: Mapped[str] = mapped_column(index=True)
+    text: Mapped[str]
+    tokens: Mapped[int]
+    finished: Mapped[bool]
+    tokens_per_second: Mapped[float | None] = mapped_column(Measure)
+    weights: Mapped[str | None]
+    divergence: Mapped[float | None] = mapped_column(Measure)
+
+
+class Vote(Row):
+    """The one vote on a blind comparison. `choice` is "best" (of `answer_id`), "tie" or "bad"."""
+
+    __tablename__ = "vote"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparison.id"), unique=True)
+    at: Mapped[float]
+    choice: Mapped[str]
+    answer_id: Mapped[int | None] = mapped_column(ForeignKey("answer.id"))

@@ -1,0 +1,122 @@
+"""Comparisons in the library: kept with all their answers, proven, voted on, and found again.
+
+Knows nothing about models or pages; who may see the names of a blind one is for the caller (`Comparison.is_secret`).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import or_, select
+
+from adapters_store.comparison_tables import Answer, Comparison, Vote
+from adapters_store.errors import StoreError
+from adapters_store.shelf import Shelf, added, found, mark_changed, settled, within
+from adapters_store.tables import BaseModel
+
+VoteFor = Literal["best", "tie", "bad"]
+
+
+class Ballot(NamedTuple):
+    """A vote by the identities of weights: who stood, and who was best; None if the vote names nobody."""
+
+    comparison_id: int
+    prompt: str
+    choice: str
+    stood: list[str]
+    best: str | None
+
+
+class ComparisonShelf(Shelf):
+    """The part of the store that is about comparisons."""
+
+    def add_comparison(self, *, base: BaseModel, answers: Sequence[Mapping[str, Any]], **facts: Any) -> Comparison:
+        """Keep a comparison. `facts` are the columns of `Comparison`, `answers` those of `Answer`, in their order."""
+        row = Comparison(
+            created_at=self.clock(),
+            base_model_id=base.id,
+            base_name=base.name,
+            base_fingerprint=base.fingerprint,
+            answers=[Answer(place=place, **answer) for place, answer in enumerate(answers)],
+            **facts,
+        )
+        with self._database.writing() as session:
+            mark_changed(session, "comparisons")
+            return added(session, row)
+
+    def prove(self, comparison_id: int, weights: Sequence[str], divergences: Sequence[float | None]) -> Comparison:
+        """Add to each answer the hash of the tensors that gave it, and how far they moved the model."""
+        with self._database.writing() as session:
+            row = found(session, Comparison, comparison_id)
+            for answer, hashed, moved in zip(row.answers, weights, divergences, strict=True):
+                answer.weights, answer.divergence = hashed, moved
+            mark_changed(session, "comparisons")
+            return settled(session, row)
+
+    def comparison(self, id: int) -> Comparison:
+        """The comparison with this id. NotFound if there is none."""
+        with self._database.reading() as session:
+            return found(session, Comparison, id)
+
+    def comparisons(self, *, search: str = "", limit: int = 50) -> list[Comparison]:
+        """The newest comparisons whose prompt, or a text in them, contains every word of `search`."""
+        with self._database.reading() as session:
+            wanted = select(Comparison).order_by(Comparison.id.desc()).limit(within(limit))
+            for word in search.split()[:10]:
+                wanted = wanted.where(_contains(word))
+            return list(session.scalars(wanted))
+
+    def vote(self, comparison_id: int, choice: VoteFor, place: int | None = None) -> Comparison:
+        """Vote once on a blind comparison: for the answer at `place` as the best, for a tie, or for all being bad.
+
+        Raises:
+            StoreError: it is not blind, not complete, was voted on, or has no answer there.
+        """
+        with self._database.writing() as session:
+            row = found(session, Comparison, comparison_id)
+            if not row.is_secret:
+                raise StoreError(_why_not(row))
+            session.add(
+                Vote(comparison_id=row.id, at=self.clock(), choice=choice, answer_id=_voted_for(row, choice, place))
+            )
+            mark_changed(session, "comparisons")
+            return settled(session, row)
+
+    def ballots(self, identities: Collection[str]) -> list[Ballot]:
+        """All votes on comparisons in which at least two of these stood, oldest first."""
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(Comparison.id, Comparison.prompt, Vote.choice, Vote.answer_id, Answer.id, Answer.identity)
+                .join(Vote, Vote.comparison_id == Comparison.id)
+                .join(Answer, Answer.comparison_id == Comparison.id)
+                .order_by(Comparison.id, Answer.place)
+            ).all()
+        ballots: dict[int, Ballot] = {}
+        for number, prompt, choice, best_id, answer_id, identity in rows:
+            ballot = ballots.setdefault(number, Ballot(number, prompt, choice, [], None))
+            ballot.stood.append(identity)
+            if answer_id == best_id:
+                ballots[number] = ballot._replace(best=identity)
+        return [ballot for ballot in ballots.values() if len(set(ballot.stood) & set(identities)) > 1]
+
+
+def _contains(word: str) -> Any:
+    """Each word by itself, so that a search never tells which answer of a blind comparison is whose."""
+    named = Comparison.answers.any(or_(*(part.icontains(word, autoescape=True) for part in (Answer.text, Answer.name))))
+    return or_(Comparison.prompt.icontains(word, autoescape=True), named)
+
+
+def _why_not(row: Comparison) -> str:
+    if row.vote is not None:
+        return "This comparison has its vote already. Ask the next prompt to vote again."
+    if row.sides is None:
+        return "Only blind comparisons are voted on. Switch Names to Blind and ask again."
+    return "This comparison did not come to its end, so it cannot be voted on. Ask again."
+
+
+def _voted_for(row: Comparison, choice: VoteFor, place: int | None) -> int | None:
+    if choice != "best":
+        return None
+    chosen = next((answer.id for answer in row.answers if answer.place == place), None)
+    if chosen is None:
+        raise StoreError(f"This comparison has no answer {place}. It has {len(row.answers)}.")
+    return chosen
