@@ -58,29 +58,26 @@ def add(
         columns: maps roles to columns, and is remembered; None is as the last time with these columns,
             else found out; an empty one is found out anew.
         skip_bad: leave out rows that cannot be used.
-        upload: `path` is the page's own copy; it is taken over, and removed in the end.
+        upload: `path` is the page's own copy. It is taken over and removed in the end, but left where it is when it is
+            refused: the person may ask again, with another mapping or without the bad rows.
 
     Raises:
         DataError: it cannot be learned from, with the line and the reason for each row that cannot be used.
         QueueFull: it is large, and no further job may wait.
     """
-    queued = False
-    try:
-        chosen = remembered(store, path) if columns is None else columns
-        seen = check.preview(path, chosen)
-        if not seen.format:
-            raise DataError(seen.problems)
-        if columns:
-            store.remember(_key(seen.column_names), dict(columns))
-        if _size(path) <= LARGE:
-            return add_now(store, path, name, chosen, skip_bad)
+    chosen = remembered(store, path) if columns is None else columns
+    seen = check.preview(path, chosen)
+    if not seen.format:
+        raise DataError(seen.problems)
+    if columns:
+        store.remember(_key(seen.column_names), dict(columns))
+    if _size(path) > LARGE:
         store.check_line()  # before the upload is taken away from where it can be asked for again
-        job = _queue(store, path, name, chosen, skip_bad, upload)
-        queued = True
-        return job
-    finally:
-        if upload and not queued:
-            path.unlink(missing_ok=True)
+        return _queue(store, path, name, chosen, skip_bad, upload)
+    data = add_now(store, path, name, chosen, skip_bad)
+    if upload:
+        path.unlink(missing_ok=True)
+    return data
 
 
 def add_now(

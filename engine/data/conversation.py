@@ -7,7 +7,6 @@ calls of tools, and ShareGPT's from and value. Knows nothing about columns or fi
 from __future__ import annotations
 
 import json
-import math
 import re
 from itertools import pairwise
 from typing import Any
@@ -174,14 +173,13 @@ def _parsed(value: Any) -> Any:
         return value
 
 
-def _weight(given: dict[str, Any], number: int, role: str) -> float:
+def _weight(given: dict[str, Any], number: int, role: str) -> int:
     weight = given.get("weight")
     if weight is None:
         return 1
-    usable = isinstance(weight, int | float) and not isinstance(weight, bool) and math.isfinite(weight) and weight >= 0
-    if not usable:
-        raise RowError(f"message {number} ({role}) has the weight {_short(weight)}; it has to be a number from 0.")
-    return weight  # type: ignore[no-any-return]
+    if isinstance(weight, bool) or weight not in (0, 1):  # a token is learned or not
+        raise RowError(f"message {number} ({role}) has the weight {_short(weight)}; it has to be 0 or 1.")
+    return int(weight)
 
 
 def _one_system(messages: list[Message]) -> list[Message]:
