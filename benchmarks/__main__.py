@@ -22,7 +22,13 @@ from engine import starter
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 STARTER = ROOT / ".bench" / "starter"
-PARTS = {"training": "Training", "generation": "Generation", "library": "Library", "page": "Page and command line"}
+PARTS = {
+    "training": "Training",
+    "generation": "Generation",
+    "library": "Library",
+    "page": "Page and command line",
+    "data": "Data",
+}
 HEADER = """# Benchmarks
 
 `make bench` measures all of this in an environment of its own and writes this page; `python -m benchmarks --quick`

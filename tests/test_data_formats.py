@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -156,3 +157,9 @@ def test_a_preview_reads_the_beginning_only(tmp_path: Path) -> None:
         assert reading.share() < 0.5
     seen = preview(path)
     assert (len(seen.rows or []), seen.problems) == (3, [])
+
+
+def test_a_device_is_no_file_of_rows_and_is_never_read() -> None:
+    assert preview(Path(os.devnull)).problems == [
+        "This is no file with rows in it. Choose a file, or a folder of files."
+    ]

@@ -195,9 +195,10 @@ def preview(path: Path, columns: Mapping[str, str] | None = None) -> Preview:
 def write_rows(rows: Iterable[Row], path: Path) -> str:
     """Write canonical JSONL and return the SHA-256 of its bytes."""
     total = hashlib.sha256()
+    encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
     with path.open("wb") as out:
         for row in rows:
-            line = (json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n").encode()
+            line = f"{encode(row)}\n".encode()
             total.update(line)
             out.write(line)
     return total.hexdigest()

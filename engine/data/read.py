@@ -157,11 +157,11 @@ class Folder(Raw):
 
 def _files(folder: Path) -> list[Path]:
     """The files to look at, hidden ones not. DataError if there are too many."""
-    found = []
-    for path in sorted(folder.rglob("*")):
+    found: list[Path] = []
+    for path in folder.rglob("*"):
         inner = path.relative_to(folder).parts
         if path.is_file() and not any(part.startswith(".") for part in inner):
             found.append(path)
         if len(found) > MOST_FILES:
             raise DataError([f"This folder has more than {MOST_FILES:,} files. Choose the folder with the rows."])
-    return found
+    return sorted(found)

@@ -42,7 +42,9 @@ class Stream:
     """An open file, unpacked where it is a gzip. A context manager; `restart` goes back to its beginning."""
 
     def __init__(self, path: Path) -> None:
-        """DataError if it cannot be opened."""
+        """DataError if it cannot be opened, or is a device or a pipe, which might never end."""
+        if path.exists() and not path.is_file():
+            raise DataError(["This is no file with rows in it. Choose a file, or a folder of files."])
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
