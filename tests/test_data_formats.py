@@ -87,12 +87,12 @@ def test_a_list_is_read_wherever_its_text_is_parted(
 ) -> None:
     monkeypatch.setattr(json_rows, "BLOCK", block)
     path = tmp_path / "rows.json"
-    path.write_text(json.dumps([{**row, "n": -12.5e3, "m": None} for row in named(rows)], indent=1), "utf-8")
+    path.write_text(json.dumps({"version": -123.5e6, "data": named(rows), "next": 4567}, indent=1), "utf-8")
     assert [row["messages"][1]["content"] for row in read(path).rows] == [said.strip() for _, said in rows]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(st.sampled_from("ab .\n#`"), max_size=400), times=st.integers(1, 40))
+@given(text=st.text(st.sampled_from("abc .\n#`"), min_size=1, max_size=60), times=st.integers(1, 300))
 def test_of_plain_text_and_markdown_no_word_is_lost_or_moved(text: str, times: int, tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("Once upon a time.\n" + text * times, "utf-8")
