@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -173,6 +174,17 @@ class DataFolder:
         """What lies in temp/ though its process is gone; where that cannot be told, what is older than a day."""
         return sorted(path for path in (self.root / "temp").iterdir() if _abandoned(path))
 
+    def unfinished_folders(self) -> list[Path]:
+        """What `unfinished` has made and nobody has removed."""
+        return sorted((self.root / "temp").glob("unfinished-*"))
+
+    def drop(self, paths: Iterable[Path]) -> None:
+        """Delete what lies in temp/ or cache/ for good. ValueError for a path that lies elsewhere."""
+        for path in paths:
+            if not any(path.is_relative_to(self.root / name) for name in ("temp", "cache")):
+                raise ValueError(f"{path} is not to be made anew, and is not deleted.")
+            _remove(path)
+
     def sweep(self) -> list[Path]:
         """Delete the leftovers; the paths of those that are now gone."""
         leftovers = self.leftovers()
@@ -203,7 +215,13 @@ class Draft:
         """Make the folder whole, durable and visible; returns its key. ValueError if it is empty or holds links."""
         if not self._target.exists():
             manifest.seal(self.path)
-            _move(self.path, self._target)
+            try:
+                _move(self.path, self._target)
+            except OSError:
+                # Renamed, but who publishes is told that it failed: a folder that nobody will ever list.
+                with suppress(OSError):
+                    self._target.rename(self.path)
+                raise
         return self.key
 
 

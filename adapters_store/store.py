@@ -44,6 +44,11 @@ __all__ = [
     "StoreError",
 ]
 
+MAKERS: dict[Kind, frozenset[str]] = {  # the kinds of jobs that publish folders of a kind
+    "adapters": frozenset({"train", "import"}),
+    "models": frozenset({"fetch"}),
+}
+
 
 class Store(JobShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf):
     """The library of one data folder. Safe to share between threads; each process opens its own."""
@@ -147,6 +152,25 @@ class Store(JobShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf):
         for kind, key in unlisted:
             self.files.to_trash(kind, key)
         return [self.files.path(kind, key) for kind, key in unlisted]
+
+    def clear_strays(self) -> None:
+        """Clear away what a process that died had begun, or published and not listed: nobody will finish it.
+
+        Folders that a job which is at work may be about to list are left alone.
+        """
+        self.files.sweep()
+        self._trash_strays()
+        self.discard_stray_checkpoints()
+
+    def _trash_strays(self) -> None:
+        there = [(kind, key) for kind in MAKERS for key in self.files.published(kind)]  # before: see below
+        with self._database.reading() as session:
+            at_work = set(session.scalars(select(Job.kind).where(Job.state.in_(LIVE))))
+            listed = {*session.scalars(select(Adapter.folder)), *session.scalars(select(BaseModel.folder))}
+        # What was there before, and is of nobody who works now, has been listed by now or never will be.
+        for kind, key in there:
+            if key not in listed and not at_work & MAKERS[kind]:
+                self.files.to_trash(kind, key)
 
     def _unlisted(self, older_than_s: float) -> list[tuple[Kind, str]]:
         with self._database.reading() as session:

@@ -63,11 +63,12 @@ class CheckpointShelf(Shelf):
 
     def discard_stray_checkpoints(self) -> None:
         """Delete checkpoints that no row points to, unless a run is under way that may be about to list one."""
+        there = self.files.published("checkpoints")  # before: a run that begins now may publish and list another
         with self._database.reading() as session:
             if session.scalar(select(Job.id).where(Job.kind == "train", Job.state.in_(LIVE)).limit(1)):
                 return
             listed = set(session.scalars(select(Checkpoint.folder)))
-        self._discard(key for key in self.files.published("checkpoints") if key not in listed)
+        self._discard(key for key in there if key not in listed)
 
     def _discard(self, folders: Iterable[str]) -> None:
         """Delete folders that no row points to any more. What resists is stray, and deleted later."""

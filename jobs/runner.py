@@ -122,7 +122,7 @@ class Runner:
             to, why = verdict(job, returncode, same_boot=job.owner is None or job.owner.boot == process.boot_id())
             log.warning("job %s: %s (%s)", job.id, why, to)
             self._store.move(job.id, to, why=why, who="runner")
-            self._store.discard_stray_checkpoints()
+            self._store.clear_strays()
             if not job.stop:
                 self._continue(job.id)
         self._stop_seen.pop(job_id, None)
@@ -138,8 +138,8 @@ class Runner:
         job = self._store.job(job_id)
         if job.kind != "train" or job.state != "interrupted" or not auto_resume(self._store):
             return
-        # Not attempts: each pause makes one more of them.
-        times = sum(event.state_to == "interrupted" for event in self._store.job_events(job.id))
+        # Not attempts: each pause makes one more of them, and so does each time with fewer rows at once.
+        times = sum((e.state_to, e.who) == ("interrupted", "runner") for e in self._store.job_events(job.id))
         if times >= MOST_ATTEMPTS:
             log.warning("job %s was interrupted %s times and is left to a person", job.id, times)
             return
@@ -266,7 +266,7 @@ def _tidy_and_serve(folder: DataFolder, ended: threading.Event, linger: float) -
         if swept:
             log.info("cleared away %s", ", ".join(map(str, swept)))
         store.files.empty_trash(TRASH_SECONDS)
-        store.discard_stray_checkpoints()
+        store.clear_strays()
         serve(store, ended, linger)
     finally:
         store.close()
