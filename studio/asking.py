@@ -14,13 +14,12 @@ from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from jobs.ask import Answerer
 from jobs.progress import job_sentence
 from studio import actions
-from studio.contestants import precision, precision_note
+from studio.contestants import precision
 from studio.edge import CommandFailed, UsageError, log_to
 from studio.following import follow
 from studio.terminal import say
 
 STARTER = "starter"
-MOST_ADAPTERS = 4
 DEADLINE = 900.0  # seconds for an answer; a large model on a slow disk takes its time to load
 
 
@@ -78,6 +77,16 @@ def data_set(store: Store, text: str) -> DataSet:
         names = ", ".join(data.name for data in known)
         raise UsageError(f"{text} is neither a data set nor a file. There are {names}.")
     return actions.import_file(store, file, file.name)
+
+
+def known_data(store: Store, text: str) -> DataSet:
+    """The data set with this name or number. UsageError if there is none."""
+    actions.import_samples(store)
+    known = store.data_sets()
+    found = [one for one in known if one.name == text] or [one for one in known if str(one.id) == text]
+    if not found:
+        raise UsageError(f"There is no data set {text}. See: python -m studio data list")
+    return found[-1]
 
 
 def beginning(store: Store, data: str, model: str, start: str) -> Beginning:
@@ -163,19 +172,13 @@ def deleted_adapter(store: Store, text: str) -> Adapter:
     raise UsageError(f"There is no deleted adapter {text}. Deleted: {names}.")
 
 
-def contestants(store: Store, texts: Sequence[str]) -> list[Adapter]:
-    """The adapters to compare, in order. UsageError unless there are one to four of one base model."""
-    if not 1 <= len(texts) <= MOST_ADAPTERS:
-        raise UsageError(f"{len(texts)} adapters were named; one to {MOST_ADAPTERS} can be compared.")
-    chosen = [adapter(store, text) for text in texts]
-    bases = {a.base_model.id: a.base_model.name for a in chosen}
-    if len(bases) > 1:
-        raise UsageError(f"These adapters belong to different base models: {', '.join(bases.values())}.")
-    return chosen
+def threads_beside_a_run(store: Store) -> int | None:
+    """With how many threads to answer: one while a run trains, None for as many as torch would take."""
+    return 1 if store.jobs(kinds=["train"], states=LIVE, limit=1) else None
 
 
-def answers(
-    store: Store, chosen: Sequence[Adapter], prompt: str, system: str, sampling: Sampling
+def answers_of(
+    answerer: Answerer, store: Store, chosen: Sequence[Adapter], prompt: str, system: str, sampling: Sampling
 ) -> list[dict[str, Any]]:
     """What the base and each adapter answer, in order: name, id, sha256, text, tokens, tokens_per_second, and for a
     replay to the bit device, dtype, threads and batch: the places of those that answered together, itself among them.
@@ -183,18 +186,6 @@ def answers(
     Raises:
         AnswererError: no answer.
     """
-    answerer = Answerer(store.files.log("answerer"))
-    say(f"Loading the model and answering. {precision_note(chosen)}".strip())
-    try:
-        return answers_of(answerer, store, chosen, prompt, system, sampling)
-    finally:
-        answerer.close()
-
-
-def answers_of(
-    answerer: Answerer, store: Store, chosen: Sequence[Adapter], prompt: str, system: str, sampling: Sampling
-) -> list[dict[str, Any]]:
-    """As `answers`, from an answerer that is warm already."""
     base = chosen[0].base_model
     first = [{"role": "system", "content": system}] if system else []
     parts = answerer.stream(
@@ -204,7 +195,7 @@ def answers_of(
         precision=precision(chosen),
         adapters=[str(store.adapter_path(a)) for a in chosen],
         messages=[*first, {"role": "user", "content": prompt}],
-        threads=1 if store.jobs(kinds=["train"], states=LIVE, limit=1) else None,
+        threads=threads_beside_a_run(store),
         **sampling._asdict(),
     )
     last = list(parts)[-1]

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studio.adapter_commands import adapters
+from studio.compare_commands import compare, comparisons, votes
+from studio.data_commands import data as data_sets
 from studio.deferred import Deferred
 from studio.edge import CommandFailed, at_the_edge
 from studio.grid_commands import train_grid
 from studio.line_commands import JobNumber, move_job, pause_run, queue
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
-from studio.terminal import plain, print_json, say, show, side_by_side, table
+from studio.terminal import plain, print_json, say, show, table
 from studio.words import ANEW
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ jobs = Commands(help="The queue: what runs, waits and has ended.", **PLAIN)
 app.add_typer(jobs, name="jobs")
 app.add_typer(adapters, name="adapters")
 app.add_typer(models, name="models")
+app.add_typer(data_sets, name="data")
+app.add_typer(comparisons, name="comparisons")
+app.add_typer(votes, name="votes")
+app.command("compare")(compare)
 jobs.command("move")(move_job)
 jobs.command("pause")(pause_run)
 jobs.add_typer(queue, name="queue")
@@ -214,39 +220,6 @@ def auto_resume(
         on = runner.auto_resume(store)
     says = f"go on by themselves, up to {runner.MOST_ATTEMPTS} attempts" if on else "wait for a person"
     show(as_json, {"auto_resume": on}, f"Interrupted runs {says}.")
-
-
-# --- comparing ----------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def compare(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What all of them answer.", show_default=False)],
-    adapter: Annotated[
-        list[str], typer.Option("--adapter", metavar="NAME_OR_NUMBER", help="Can be given up to four times.")
-    ],
-    system: Annotated[str, typer.Option(metavar="TEXT", help="A system message before the prompt.")] = "",
-    temperature: Annotated[
-        float, typer.Option(metavar="NUMBER", min=0, max=5, help="How freely words are drawn; 0 is greedy.")
-    ] = 0.7,
-    top_p: Annotated[
-        float, typer.Option(metavar="NUMBER", min=0.01, max=1, help="Share of the likeliest words to draw from.")
-    ] = 0.95,
-    max_tokens: Annotated[int, typer.Option(metavar="WHOLE", min=1, max=4096, help="The longest answer.")] = 200,
-    seed: Annotated[
-        int, typer.Option(metavar="WHOLE", min=0, max=2**31 - 1, help="The same seed draws the same answer.")
-    ] = 0,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Have the base and adapters answer one prompt. Up to four adapters of it, side by side."""
-    with asking.opened(data_dir) as store:
-        chosen = asking.contestants(store, adapter)
-        sampling = asking.Sampling(temperature, top_p, max_tokens, seed)
-        answers = asking.answers(store, chosen, prompt, system, sampling)
-    record = {"prompt": prompt, "system": system, **sampling._asdict(), "contestants": answers}
-    heads = [f"{a['name']} {(a['sha256'] or '')[:10]} {a['tokens_per_second']:.1f} tokens/s" for a in answers]
-    show(as_json, record, side_by_side(heads, [a["text"] for a in answers]))
 
 
 # --- health -------------------------------------------------------------------------------------------------------

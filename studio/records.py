@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, Job, Metric
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Metric
 from jobs.progress import job_sentence
 from jobs.sources import Found
 from studio import method_words
@@ -102,6 +102,24 @@ def model_record(store: Store, base: BaseModel) -> Record:
         "fingerprint": base.fingerprint,
         "added": when(base.created_at),
         "remarks": remarks(base),
+    }
+
+
+def data_record(store: Store, data: DataSet) -> Record:
+    """A data set, and whether its rows are here."""
+    return {
+        "id": data.id,
+        "name": data.name,
+        "source": data.source,
+        "file": data.facts.get("file"),
+        "format": data.format,
+        "understood": data.facts.get("understood"),
+        "mapping": data.facts.get("columns"),
+        "rows": data.rows,
+        "bad_rows": data.facts.get("bad", {}).get("total", 0),
+        "sha256": data.content_hash,
+        "present": store.rows_path(data).is_file(),
+        "added": when(data.created_at),
     }
 
 
