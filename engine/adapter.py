@@ -5,7 +5,7 @@ Knows nothing about files (`adapter_files.py`) or whether it fits a certain mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -52,3 +52,16 @@ class AdapterOnDisk:
         low_rank = [part for one in self.low_rank.values() for part in (one.a, one.b, one.magnitude)]
         held = [*low_rank, *self.whole.values(), *self.bottlenecks.values(), self.prompt]
         return sum(tensor.nbytes for tensor in held if tensor is not None)
+
+    def at(self, strength: float) -> AdapterOnDisk:
+        """The same adapter with its update multiplied by `strength`.
+
+        Raises:
+            AdapterError: it is not low-rank alone, or a DoRA, whose update is no single product.
+        """
+        if strength == 1:
+            return self
+        if not self.by_rows or any(update.magnitude is not None for update in self.low_rank.values()):
+            raise AdapterError("Only low-rank adapters without more can answer at another strength than 1.")
+        louder = {path: replace(one, scaling=strength * one.scaling) for path, one in self.low_rank.items()}
+        return replace(self, low_rank=louder)

@@ -42,6 +42,7 @@ class Snapshot:
     device: str  # cpu, cuda or mps
     dtype: str  # such as float32
     threads: int  # of the CPU
+    ids: list[list[int]]  # the tokens of the answers; empty until all are done
 
 
 @dataclass
@@ -66,7 +67,7 @@ class _Answers:
             self.tokens[place].append(token)
             self._texts[place] = self.base.tokenizer.decode(self.tokens[place], skip_special_tokens=True)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, done: bool = False) -> Snapshot:
         device = self.base.device
         return Snapshot(
             list(self._texts),
@@ -77,6 +78,7 @@ class _Answers:
             device.kind,
             str(device.dtype).removeprefix("torch."),
             torch.get_num_threads(),
+            [list(answer) for answer in self.tokens] if done else [],
         )
 
 
@@ -120,7 +122,7 @@ def compare(
                 if should_stop():
                     break
                 yield said.snapshot()
-    yield said.snapshot()
+    yield said.snapshot(done=True)
 
 
 def _answered(

@@ -1,0 +1,78 @@
+"""Proof of an answer: hashes that follow the tensors, and distances from the base by the definition."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from engine import proof
+from engine.adapter import AdapterOnDisk
+from engine.data.render import prompt_ids
+from engine.generate import compare
+from engine.methods import fit
+from engine.methods.attach import attached
+from engine.methods.lora import LowRank
+from engine.models import LoadedBase, load
+from engine.settings import RunSettings
+from tests.workshop import shared_tiny_model
+
+PROMPT = [{"role": "user", "content": "Question 3: what is rain?"}]
+
+
+@pytest.fixture(scope="module")
+def base() -> LoadedBase:
+    return load(shared_tiny_model())
+
+
+def adapter(base: LoadedBase, size: float) -> AdapterOnDisk:
+    """A rank-4 adapter on every q_proj whose B has entries of about `size`."""
+    generator = torch.Generator().manual_seed(1)
+    fitted = fit(base.model, RunSettings(rank=4, target_modules=["q_proj"]))
+    paths = [path for path, layer in fitted.model.named_modules() if hasattr(layer, "lora_A")]
+    updates = {}
+    for path in paths:
+        layer = fitted.model.get_submodule(path)
+        b = size * torch.randn(layer.lora_B.shape, generator=generator)  # type: ignore[union-attr, arg-type]
+        updates[path] = LowRank(layer.lora_A.detach().clone(), b, 2.0)  # type: ignore[union-attr, operator]
+    fitted.remove()
+    return AdapterOnDisk(Path(), "lora", updates)
+
+
+def test_the_distance_is_the_mean_kl_of_every_next_token_along_the_own_answer(base: LoadedBase) -> None:
+    who = adapter(base, 0.3)
+    *_, last = compare(base, [None, who], PROMPT, max_tokens=40, temperature=1.0, seed=5)
+    assert len(last.ids[1]) == last.tokens[1] > proof.AT_ONCE
+    untouched, moved = proof.divergences(base, [None, who], PROMPT, last.ids)
+    prompt, each = prompt_ids(base.tokenizer, PROMPT), []
+    for place in range(len(last.ids[1]) + 1):
+        ids = torch.tensor([[*prompt, *last.ids[1][:place]]])
+        with torch.no_grad():
+            q = base.model(ids).logits[0, -1].double().log_softmax(0)
+            with attached(base.model, [who]):
+                p = base.model(ids).logits[0, -1].double().log_softmax(0)
+        each.append(float(F.kl_div(q, p, reduction="sum", log_target=True)))
+    assert untouched is None
+    assert moved == pytest.approx(sum(each) / len(each), rel=1e-4)
+    assert moved > 0.001
+
+
+def test_an_adapter_without_effect_has_moved_nothing(base: LoadedBase) -> None:
+    assert proof.divergences(base, [adapter(base, 0.0)], PROMPT, [[5, 6]]) == [0.0]
+    assert proof.divergences(base, [adapter(base, 0.3)], PROMPT, [[]], lambda: True) == [None]
+
+
+def test_hashes_tell_every_change_of_the_tensors_that_answer_and_nothing_else(base: LoadedBase, tmp_path: Path) -> None:
+    one, same, other = adapter(base, 0.3), adapter(base, 0.3), adapter(base, 0.2)
+    path, update = next(iter(one.low_rank.items()))
+    louder = dataclasses.replace(one, low_rank={**one.low_rank, path: dataclasses.replace(update, scaling=1.0)})
+    elsewhere = dataclasses.replace(one, path=tmp_path)
+    hashes = [proof.weights(base, who) for who in (one, same, elsewhere, other, louder, None)]
+    assert hashes[0] == hashes[1] == hashes[2]
+    assert len(set(hashes)) == 4
+    assert all(len(hashed) == 64 for hashed in hashes)
+
+
+def test_the_hash_of_a_base_is_the_same_for_the_same_files(base: LoadedBase) -> None:
+    assert proof.weights(base, None) == proof.weights(load(shared_tiny_model()), None)
