@@ -43,12 +43,15 @@ class ComparisonShelf(Shelf):
             mark_changed(session, "comparisons")
             return added(session, row)
 
-    def prove(self, comparison_id: int, weights: Sequence[str], divergences: Sequence[float | None]) -> Comparison:
-        """Add to each answer the hash of the tensors that gave it, and how far they moved the model."""
+    def prove(
+        self, comparison_id: int, weights: Sequence[str], divergences: Sequence[float | None], **how: Any
+    ) -> Comparison:
+        """Add to each answer the hash of the tensors that gave it and how far they moved the model; `how` to `how`."""
         with self._database.writing() as session:
             row = found(session, Comparison, comparison_id)
             for answer, hashed, moved in zip(row.answers, weights, divergences, strict=True):
                 answer.weights, answer.divergence = hashed, moved
+            row.how = {**row.how, **how}
             mark_changed(session, "comparisons")
             return settled(session, row)
 

@@ -51,7 +51,7 @@ def hint(advice: str, example: str) -> dict[str, str]:
 
 def waiting(chosen: Sequence[Contestant], sampling: Sampling, note: str) -> Grid:
     """The columns before the first token."""
-    columns = [_column(one, sampling, "", None) for one in chosen]
+    columns = [column(one, sampling, "", None) | {"swatch": place + 1} for place, one in enumerate(chosen)]
     return {"state": "waiting", "columns": columns, "status": note}
 
 
@@ -60,19 +60,16 @@ def answering(
 ) -> Grid:
     """The columns as far as the answers are."""
     columns = [
-        _column(one, sampling, str(text), rate, company(snapshot, place))
+        column(one, sampling, str(text), rate, company(snapshot, place)) | {"swatch": place + 1}
         for place, (one, text, rate) in enumerate(zip(chosen, snapshot["texts"], pace, strict=True))
     ]
     return {"state": "streaming", "columns": columns, "status": ""}
 
 
-def complete(grid: Grid, cut: Sequence[str], max_tokens: int) -> Grid:
-    """The same columns once all answers are there; `cut` names those that reached the limit of tokens."""
-    ready = len(grid["columns"])
-    status = f"{ready} answer{'s' if ready != 1 else ''} ready."
-    if cut:
-        status += f" Cut at {max_tokens:,} tokens: {', '.join(cut)}."
-    return {**grid, "state": "complete", "status": status}
+def ready(answers: int, cut: Sequence[str], max_tokens: int) -> str:
+    """What is said once all answers are there; `cut` names those that reached the limit of tokens."""
+    told = f"{answers} answer{'s' if answers != 1 else ''} ready."
+    return f"{told} Cut at {max_tokens:,} tokens: {', '.join(cut)}." if cut else told
 
 
 def ended(grid: Any, why: str) -> Grid:
@@ -103,7 +100,8 @@ def company(snapshot: Mapping[str, Any], place: int) -> str:
     return ", ".join(said)
 
 
-def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None, company: str = "") -> Grid:
+def column(one: Contestant, sampling: Sampling, text: str, rate: float | None, company: str = "") -> Grid:
+    """One column: who answers, the answer so far, and how it was asked."""
     adapter = one.adapter
     if adapter is None:
         what, fact = f"Base model {one.base.name}, {bare_hash(one.base.fingerprint)[:SHORT]}", ""
@@ -119,6 +117,7 @@ def _column(one: Contestant, sampling: Sampling, text: str, rate: float | None, 
         "text": text,
         "what": what,
         "whole": whole,
+        "flag": "",
         "how": f"Seed {sampling.seed}, temperature {sampling.temperature:g}, "
         + ("– tokens/s" if rate is None else f"{rate:.1f} tokens/s")
         + (f", {company}" if company else ""),

@@ -6,7 +6,6 @@ presses Stop or leaves. Keeps nothing about a visitor on the server: the choice 
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from html import escape
@@ -14,21 +13,21 @@ from typing import Any
 
 import gradio as gr
 
+from adapters_store.comparison_tables import Comparison
 from adapters_store.states import LIVE
 from engine import starter
 from engine.data.check import DataError, read
 from jobs.ask import AnswererError
-from studio import answer_grid, contestants
-from studio.answer_grid import Grid, Sampling
+from studio import answer_grid, answering, comparing, contestants, scores
+from studio.ask_form import MOST_TOKENS, first_question, prompt_problems, read_sampling
+from studio.comparing import Question
 from studio.contestants import Contestant
 from studio.page import Studio, problem_list, said
+from studio.past_comparisons import questions
+from studio.runs_tab import answered, number_of
 from studio.shell import Shell, html, scripted
 
-PERIOD = 0.1  # seconds between two updates of the page
-LONGEST_PROMPT = 20_000  # characters
-MOST_TOKENS = 1024
 NO_BASE = "No base model is here yet. The starter model comes by itself; Runs shows how far it is."
-DEADLINE = 600  # seconds; a long answer of five contestants on a busy CPU
 
 # The choice is kept in a field of our own: Gradio refuses a choice that is newer than the list it was built with.
 _CHOSEN = """values => [values.join(','),
@@ -57,6 +56,9 @@ class Compare:
                 self.who = gr.Dropdown(
                     [], label="Contestants", multiselect=True, interactive=True, elem_id="compare-who", scale=1
                 )
+                self.names = gr.Radio(
+                    ["Open", "Blind"], value="Open", label="Names", interactive=True, elem_id="compare-names", scale=0
+                )
                 self.seed = gr.Number(
                     7, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, interactive=True, min_width=96, scale=0
                 )
@@ -74,11 +76,12 @@ class Compare:
         self.grid = scripted(
             "compare.js",
             "mountAnswers",
-            "element, trigger, watch, props",
-            "example",
+            "element, trigger, watch, props, server",
+            "example again",
             value=answer_grid.EMPTY,
             hint=answer_grid.hint("", ""),
             html_template="<div></div>",
+            server_functions=[answered(fn) for fn in questions(self.store)],
             elem_id="compare-answers",
         )
 
@@ -116,7 +119,7 @@ class Compare:
         self.chosen.change(fill, who, filled, **in_turn)
         self.grid.example(said(self.example, self.refused), who, [self.prompt, self.refused], **at_once)
 
-        asked = [*who, self.prompt, self.seed, self.temperature, self.top_p, self.max_tokens]
+        asked = [*who, self.names, self.prompt, self.seed, self.temperature, self.top_p, self.max_tokens]
         shown = [self.grid, self.go, self.halt, self.problems, self.refused, self.note]
         # "multiple": after Stop the browser takes the old question for pending until the server has ended it, and would
         # drop the next one. It waits in turn instead.
@@ -125,6 +128,7 @@ class Compare:
         events: Any = [
             way(said(self.answer, self.refused), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)
         ]
+        events.append(self.grid.again(said(self.again, self.refused), None, shown, **ask))
         self.halt.click(self.stopped, self.grid, ended, cancels=events, **at_once)
 
     # --- who answers ---
@@ -154,14 +158,20 @@ class Compare:
         return {
             self.problems: problem_list(wrong),
             self.note: self._note(chosen),
-            self.grid: gr.HTML(hint=answer_grid.hint(advice, self._example(chosen))),
+            self.grid: gr.HTML(
+                hint={**answer_grid.hint(advice, self._example(chosen)), "scores": self._scores(chosen)}
+            ),
         }
+
+    def _scores(self, chosen: list[Contestant]) -> dict[str, Any]:
+        return scores.card(self.store, [scores.Standing(one.name, one.identity) for one in chosen])
 
     # --- asking ---
 
     def answer(
-        self, handed: str, chosen: str, prompt: str, seed: float, temperature: float, top_p: float, max_tokens: float
-    ) -> Iterator[Update]:
+        self, handed: str, chosen: str, names: str, prompt: str, seed: float, temperature: float, top_p: float,
+        max_tokens: float,
+    ) -> Iterator[Update]:  # fmt: skip
         """Stream the answers of all contestants; whoever stops listening stops the answerer within a token."""
         people = contestants.standing(self.store, handed, chosen)
         sampling, wrong = read_sampling(seed, temperature, top_p, max_tokens)
@@ -169,9 +179,18 @@ class Compare:
         if wrong or unfit:
             yield {self.problems: problem_list(unfit), self.refused: problem_list(wrong)}
             return
-        asked_at = int(time.time() * 1000)
-        grid = answer_grid.waiting(people, sampling, "Waiting for the first token; the first time the base is loaded.")
-        grid = answer_grid.of_round(grid, asked_at)
+        sides = comparing.new_sides() if names == "Blind" else None
+        threads = 1 if self._cpu_is_training() else None
+        yield from self._asked(Question(people, prompt, sampling._asdict(), sides=sides, threads=threads))
+
+    def again(self, event: gr.EventData) -> Iterator[Update]:
+        """Ask the question of a kept comparison exactly as it was."""
+        before = self.store.comparison(int(number_of(event, "id") or 0))
+        yield from self._asked(comparing.again(self.store, before), before)
+
+    def _asked(self, question: Question, before: Comparison | None = None) -> Iterator[Update]:
+        people, asked_at = list(question.people), int(time.time() * 1000)
+        grid = answer_grid.of_round(answering.waiting(question), asked_at)
         yield {
             self.grid: grid,
             self.go: gr.Button(visible=False),
@@ -181,46 +200,14 @@ class Compare:
             self.note: self._note(people),
         }
         try:
-            for said_so_far in self._stream(people, prompt, sampling):
-                grid = answer_grid.of_round(said_so_far, asked_at)
-                yield {self.grid: grid}
-            # With the answers once more: updates that come close together can be taken for one, and the last one wins.
-            yield {self.grid: grid, **self._ready()}
+            for told in answering.answers(self.studio, question, before):
+                grid = answer_grid.of_round(told, asked_at)
+                # With the answers: updates that come close together can be taken for one, and the last one wins.
+                yield {self.grid: grid, **(self._ready() if told["state"] == "complete" else {})}
         except AnswererError as error:
             # What was said so far stays; the reason stands beside it.
             broken = answer_grid.ended(grid, "The answers broke off.")
             yield {self.grid: broken, self.refused: problem_list([str(error)]), **self._ready()}
-
-    def _stream(self, people: list[Contestant], prompt: str, sampling: Sampling) -> Iterator[Grid]:
-        pace, snapshot, grid, shown = answer_grid.Pace(len(people)), None, {}, 0.0
-        with contextlib.closing(self._asked(people, prompt, sampling)) as snapshots:
-            for snapshot in snapshots:
-                rates = pace.after(snapshot)
-                if time.monotonic() - shown >= PERIOD:
-                    shown = time.monotonic()
-                    yield (grid := answer_grid.answering(people, sampling, snapshot, rates))
-        if snapshot is None:
-            yield answer_grid.ended({}, "The answerer had nothing to say.")
-            return
-        grid = answer_grid.answering(people, sampling, snapshot, rates)
-        cut = [
-            one.name for one, tokens in zip(people, snapshot["tokens"], strict=True) if tokens >= sampling.max_tokens
-        ]
-        yield answer_grid.complete(grid, cut, sampling.max_tokens)
-
-    def _asked(self, people: list[Contestant], prompt: str, sampling: Sampling) -> Any:
-        adapters = [one.adapter for one in people if one.adapter is not None]
-        return self.studio.answerer.stream(
-            "compare",
-            deadline=DEADLINE,
-            base_path=str(self.store.base_path(people[0].base)),
-            precision=contestants.precision(adapters),
-            include_base=any(one.adapter is None for one in people),
-            adapters=[str(self.store.adapter_path(adapter)) for adapter in adapters],
-            messages=[{"role": "user", "content": prompt}],
-            threads=1 if self._cpu_is_training() else None,
-            **sampling._asdict(),
-        )
 
     def stopped(self, grid: Any) -> Update:
         """Keep what was said so far."""
@@ -261,36 +248,3 @@ class Compare:
 
 def _text(chosen: list[Contestant]) -> str:
     return ",".join(one.value for one in chosen)
-
-
-def first_question(row: dict[str, Any]) -> str:
-    """What a person asks in a row; of plain text, its first words."""
-    asked = [message["content"] for message in row.get("messages", []) if message.get("role") == "user"]
-    return str(asked[0]) if asked else " ".join(str(row.get("text", "")).split()[:8])
-
-
-def prompt_problems(prompt: object) -> list[str]:
-    """What is wrong with a prompt, in sentences."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        return ["Type a prompt first: all contestants get the same one."]
-    if len(prompt) > LONGEST_PROMPT:
-        return [f"The prompt has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are read. Shorten it."]
-    return []
-
-
-def read_sampling(seed: object, temperature: object, top_p: object, max_tokens: object) -> tuple[Sampling, list[str]]:
-    """The sampling asked for, and in sentences what is wrong with it. All four come from outside."""
-    bounds = {
-        "Seed": (seed, 0, 2**31 - 1),
-        "Temperature": (temperature, 0, 2),
-        "Top p": (top_p, 0.01, 1),
-        "Most tokens": (max_tokens, 1, MOST_TOKENS),
-    }
-    wrong = [
-        f"{name} is {value!r}; it has to be a number from {low} to {high:,}."
-        for name, (value, low, high) in bounds.items()
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
-    ]
-    if wrong:
-        return Sampling(0, 0, 1, 1), wrong
-    return Sampling(int(seed), float(temperature), float(top_p), int(max_tokens)), []  # type: ignore[call-overload, arg-type]

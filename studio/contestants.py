@@ -17,15 +17,20 @@ from studio import method_words
 
 MOST_ADAPTERS = 4
 OFFERED = 200  # the newest adapters
+STRONGEST = 2.0  # times what an adapter was trained to do
 NOBODY_YET = "?"  # what the page keeps until it has been told who can answer
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One column of a comparison: the base model itself (`adapter` is None), or one of its adapters."""
+    """One column of a comparison: the base model itself (`adapter` is None), or one of its adapters.
+
+    `strength` is what an adapter's update is multiplied by, 0 to STRONGEST.
+    """
 
     base: BaseModel
     adapter: Adapter | None
+    strength: float = 1.0
 
     @property
     def value(self) -> str:
@@ -35,7 +40,16 @@ class Contestant:
     @property
     def name(self) -> str:
         """What its column is called."""
-        return "base" if self.adapter is None else self.adapter.name
+        return "base" if self.adapter is None else self.adapter.name + self._at
+
+    @property
+    def identity(self) -> str:
+        """What tells its weights from all others, whatever they are called: the hash of their files."""
+        return self.base.fingerprint if self.adapter is None else self.adapter.sha256 + self._at
+
+    @property
+    def _at(self) -> str:
+        return "" if self.strength == 1 else f"@{self.strength:g}"
 
 
 def choices(store: Store) -> list[tuple[str, str]]:
@@ -96,6 +110,11 @@ def problems(chosen: Sequence[Contestant]) -> list[str]:
         for one in chosen
         if one.base.id != first.id
     ]
+    said += [
+        f"{one.name}: only low-rank adapters without more can answer at another strength than 1."
+        for one in chosen
+        if one.strength != 1 and one.adapter is not None and not _can_be_scaled(one.adapter)
+    ]
     adapters = sum(one.adapter is not None for one in chosen)
     if adapters > MOST_ADAPTERS:
         said.append(f"{adapters} adapters are chosen; at most {MOST_ADAPTERS} answer at once. Take some of them out.")
@@ -141,6 +160,11 @@ def passes_note(chosen: Sequence[Contestant]) -> str:
         return ""
     be, who = ("is", "it") if len(apart) == 1 else ("are", "each")
     return f"{', '.join(apart)} {be} not low-rank alone, so {who} answers after the others, in a pass of its own."
+
+
+def _can_be_scaled(adapter: Adapter) -> bool:
+    """Whether its update is one product that a factor stands before; DoRA's also turns what the base says."""
+    return _goes_by_rows(adapter) and method_words.method_of(adapter) == "lora"
 
 
 def _goes_by_rows(adapter: Adapter) -> bool:

@@ -56,8 +56,9 @@ def test_a_comparison_reads_back_as_it_was_kept(store: Store, furnished: Furnish
 
 
 def test_proof_is_added_to_each_answer(store: Store, furnished: Furnished) -> None:
-    proven = store.prove(keep(store, furnished[0]).id, ["aa", "bb"], [0.0, 0.41])
-    assert [(one.weights, one.divergence) for one in proven.answers] == [("aa", 0.0), ("bb", 0.41)]
+    proven = store.prove(keep(store, furnished[0]).id, ["aa", "bb"], [None, 0.41], template="cc")
+    assert [(one.weights, one.divergence) for one in proven.answers] == [("aa", None), ("bb", 0.41)]
+    assert proven.how == {"device": "cpu", "threads": 1, "template": "cc"}
 
 
 @pytest.mark.parametrize(("choice", "place", "best"), [("best", 1, "sha256:pirate-r4"), ("tie", None, None)])

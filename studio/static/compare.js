@@ -1,73 +1,194 @@
-// The answers side by side: one grid whose rows line up, filled as the texts grow. Keeps its nodes, so a text can be
-// selected while another still streams. All that is shown is written as text.
+// The answers side by side: one grid whose rows line up, filled as the texts grow; the votes on blind ones, and the kept
+// ones. Keeps its nodes, so a text can be selected while another still streams. All that is shown is written as text.
 
 import { h, keyed, say, show } from "./dom.js";
+import { pastCard } from "./past.js";
+import { scoresCard } from "./scores.js";
 
-export function mountAnswers({ element, trigger, watch, props }) {
-  const advice = h("p");
-  const example = h("button", { type: "button", class: "link example", onclick: () => trigger("example", {}) });
-  const empty = h("div", { class: "empty-place" }, h("h2", {}, "Ask all of them the same thing"), advice, example);
-  const grid = h("div", { class: "answers" });
-  const status = h("p", { class: "status answers-status", role: "status" });
-  const card = h("section", { class: "card answers-card", hidden: true }, h("h2", { class: "for-readers" }, "Answers"), grid);
-  element.replaceChildren(empty, card, status);
+export function mountAnswers(host) {
+  new Answers(host).start();
+}
 
-  let last = { state: "empty", columns: [] };
+class Answers {
+  constructor({ element, trigger, watch, props, server }) {
+    Object.assign(this, { element, trigger, watch, props, server });
+    this.last = { state: "empty", columns: [] };
+    this.build();
+  }
+
+  build() {
+    this.advice = h("p");
+    this.example = h("button", { type: "button", class: "link example", onclick: () => this.trigger("example", {}) });
+    this.empty = h("div", { class: "empty-place" }, h("h2", {}, "Ask all of them the same thing"), this.advice, this.example);
+    this.grid = h("div", { class: "answers" });
+    this.card = h("section", { class: "card answers-card", hidden: true }, h("h2", { class: "for-readers" }, "Answers"), this.grid);
+    this.bar = this.voteBar();
+    this.again = h("button", { type: "button", class: "small", onclick: () => this.trigger("again", { id: this.last.id }) }, "Ask again exactly");
+    this.kept = h("div", { class: "kept-bar", hidden: true }, h("span", { class: "kept-name" }), this.again, exportLink("md"), exportLink("jsonl"), exportLink("csv"));
+    this.status = h("p", { class: "status answers-status", role: "status" });
+    this.scores = scoresCard();
+    this.past = pastCard({ server: this.server, open: (id) => this.open(id) });
+    this.element.replaceChildren(this.empty, this.card, this.bar, this.status, this.kept, this.scores.node, this.past.node);
+  }
+
+  voteBar() {
+    const button = (words, choice) => h("button", { type: "button", class: "small", onclick: () => this.vote(choice) }, words);
+    this.tie = button("Tie (T)", "tie");
+    this.bad = button("All bad (0)", "bad");
+    this.words = h("span", { class: "vote-words" });
+    this.next = h("button", { type: "button", class: "small", onclick: () => this.nextPrompt() }, "Next prompt");
+    return h("div", { class: "vote-bar", hidden: true }, this.tie, this.bad, this.words, this.next);
+  }
+
+  start() {
+    const keys = (event) => (this.element.isConnected ? this.key(event) : document.removeEventListener("keydown", keys));
+    document.addEventListener("keydown", keys);
+    this.watch("value", () => this.draw());
+    this.watch("hint", () => this.drawHint());
+    this.drawHint();
+    this.draw();
+    const query = new URLSearchParams(location.search);
+    if (query.get("tab") === "compare" && /^\d{1,9}$/.test(query.get("id") ?? "")) this.open(Number(query.get("id")));
+  }
 
   // Answers to events that were asked earlier may arrive later: they change nothing that is newer than they are.
-  function newest(next) {
-    const over = (grid) => grid.state === "complete" || grid.state === "ended";
+  newest(next) {
+    const over = (grid) => grid.state === "complete" || grid.state === "ended", last = this.last;
     if (!next.columns.length && last.columns.length) return next.status ? { ...last, state: "ended", status: next.status } : last;
     if (last.round && next.round < last.round) return last;
+    if (last.vote && next.secret && next.id === last.id) return last; // it was on its way while the vote was cast
     return next.round === last.round && over(last) && !over(next) ? last : next;
   }
 
-  function draw() {
-    if (!props.value || !Array.isArray(props.value.columns)) return;
-    const shown = last = newest(props.value);
-    if (shown !== props.value) props.value = shown; // what the next event is given
+  draw() {
+    if (!this.props.value || !Array.isArray(this.props.value.columns)) return;
+    const before = this.last, shown = (this.last = this.newest(this.props.value));
+    if (shown !== this.props.value) this.props.value = shown; // what the next event is given
     const busy = shown.state === "waiting" || shown.state === "streaming";
-    show(empty, shown.columns.length === 0);
-    show(card, shown.columns.length > 0);
-    grid.style.setProperty("--columns", shown.columns.length);
-    grid.dataset.state = shown.state;
-    grid.setAttribute("aria-busy", busy);
-    keyed(grid, shown.columns, makeColumn, (node, column) => updateColumn(node, column, shown.state));
-    say(status, shown.status ?? "");
+    show(this.empty, shown.columns.length === 0);
+    show(this.card, shown.columns.length > 0);
+    this.grid.style.setProperty("--columns", shown.columns.length);
+    this.grid.dataset.state = shown.state;
+    this.grid.classList.toggle("blind", Boolean(shown.blind));
+    this.grid.setAttribute("aria-busy", busy);
+    const make = (column) => makeColumn(() => this.vote("best", this.last.columns.findIndex((one) => one.key === column.key)));
+    keyed(this.grid, shown.columns, make, (node, column) => updateColumn(node, column, shown));
+    say(this.status, shown.status ?? "");
+    this.drawVote(shown);
+    if (shown.id && shown.id !== before.id) this.keepAddress(shown.id);
+    if (shown.id !== before.id || Boolean(shown.vote) !== Boolean(before.vote)) this.past.ask();
   }
 
-  function drawHint() {
-    const hint = props.hint ?? {};
-    say(advice, hint.advice || "Type a prompt and press Answer. Same seed, same sampling, one base in memory.");
-    say(example, hint.example ? `For example: ${hint.example}` : "");
-    show(example, Boolean(hint.example));
+  drawVote(shown) {
+    show(this.bar, Boolean(shown.blind));
+    for (const button of [this.tie, this.bad]) button.disabled = !shown.secret;
+    const count = shown.columns.length;
+    say(this.words, shown.vote ? shown.vote.words : shown.problem ?? `Vote by click or with keys 1 to ${count}.`);
+    show(this.next, Boolean(shown.vote));
+    show(this.kept, Boolean(shown.id) && !shown.secret);
+    if (!shown.id || shown.secret) return;
+    say(this.kept.firstChild, `Comparison ${shown.id}`);
+    for (const link of this.kept.querySelectorAll("a")) link.href = `/download/comparisons.${link.dataset.form}?id=${shown.id}`;
   }
 
-  watch("value", draw);
-  watch("hint", drawHint);
-  drawHint();
-  draw();
+  drawHint() {
+    const hint = this.props.hint ?? {};
+    say(this.advice, hint.advice || "Type a prompt and press Answer. Same seed, same sampling, one base in memory.");
+    say(this.example, hint.example ? `For example: ${hint.example}` : "");
+    show(this.example, Boolean(hint.example));
+    if (hint.scores) this.scores.draw(hint.scores);
+  }
+
+  // --- votes and kept comparisons ---
+
+  key(event) {
+    if (!this.last.secret || this.element.offsetParent === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, textarea, select, [contenteditable=true]")) return;
+    const at = Number(event.key) - 1;
+    if (/^[1-8]$/.test(event.key) && at < this.last.columns.length) this.vote("best", at);
+    else if (event.key.toLowerCase() === "t") this.vote("tie");
+    else if (event.key === "0") this.vote("bad");
+    else return;
+    event.preventDefault();
+  }
+
+  async vote(choice, at) {
+    if (!this.last.secret || this.voting) return;
+    this.voting = true;
+    try {
+      this.take(await this.server.compare_vote({ id: this.last.id, choice, at: at ?? 0 }));
+    } catch {
+      this.take({ problem: "The vote did not reach the studio. Try again." });
+    } finally {
+      this.voting = false;
+    }
+  }
+
+  async open(id) {
+    try {
+      this.take(await this.server.compare_open({ id }));
+    } catch {
+      say(this.status, "The studio does not answer. Try again.");
+    }
+  }
+
+  take(answer) {
+    if (answer.problem) {
+      say(this.words, answer.problem);
+      say(this.status, answer.problem);
+      return;
+    }
+    this.props.value = { ...answer.grid, round: this.last.round };
+    this.scores.draw(answer.scores);
+    this.draw();
+  }
+
+  nextPrompt() {
+    const field = document.querySelector("#compare-prompt textarea");
+    field?.focus();
+    field?.select();
+  }
+
+  keepAddress(id) {
+    const query = new URLSearchParams(location.search);
+    query.set("id", id);
+    history.replaceState(history.state, "", `${location.pathname}?${query.toString().replaceAll("%2C", ",")}`);
+  }
 }
 
-function makeColumn() {
+function exportLink(form) {
+  const words = { md: "Markdown", jsonl: "JSONL", csv: "CSV" };
+  return h("a", { class: "quiet-link", "data-form": form, download: "" }, words[form]);
+}
+
+function makeColumn(vote) {
   const waiting = h("span", { class: "waiting-text", "aria-hidden": "true" }, [92, 80, 55].map((width) => h("i", { style: `width: ${width}%` })));
   return h("article", { class: "answer", "aria-live": "off" },
     h("div", { class: "answer-head" }, h("span", { class: "swatch", "aria-hidden": "true" }), h("h3", {}), h("span", { class: "fact" })),
     h("div", { class: "answer-text" }, waiting, h("p", {})),
-    h("p", { class: "proof" }, h("span", {}), h("span", {})));
+    h("p", { class: "proof" }, h("span", {}), h("span", {}), h("span", { class: "flag" })),
+    h("button", { type: "button", class: "small best", onclick: vote }, h("span", {}), h("kbd", {})));
 }
 
-function updateColumn(node, column, state) {
-  const [head, text, proof] = node.children;
-  const [, name, fact] = head.children;
+function updateColumn(node, column, shown) {
+  const [head, text, proof, best] = node.children;
+  const [swatch, name, fact] = head.children;
   const [waiting, said] = text.children;
-  const [what, how] = proof.children;
+  const [what, how, flag] = proof.children;
+  swatch.style.background = column.swatch ? `var(--s${1 + (column.swatch - 1) % 6})` : "var(--ink-3)";
   say(name, column.name);
   say(fact, column.fact);
-  say(said, column.text || (state === "complete" ? "(nothing: the answer ended at once)" : ""));
+  say(said, column.text || (shown.state === "complete" ? "(nothing: the answer ended at once)" : ""));
   said.classList.toggle("nothing", !column.text);
-  show(waiting, !column.text && (state === "waiting" || state === "streaming"));
+  show(waiting, !column.text && (shown.state === "waiting" || shown.state === "streaming"));
   say(what, column.what);
   what.title = column.whole;
   say(how, column.how);
+  say(flag, column.flag ?? "");
+  const at = shown.columns.indexOf(column), letter = "ABCDEFGH"[at], chosen = shown.vote?.at === at;
+  show(best, Boolean(shown.blind));
+  best.disabled = !shown.secret;
+  best.classList.toggle("chosen", chosen);
+  say(best.firstChild, chosen ? "Your choice" : `${letter} is best`);
+  say(best.lastChild, String(at + 1));
 }

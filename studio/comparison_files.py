@@ -1,0 +1,122 @@
+"""Kept comparisons as files: JSONL, CSV and Markdown, and votes as preference pairs to learn from.
+
+Blind comparisons that wait for their vote are left out by every function here: a file would tell the names. Knows
+nothing about routes or the command line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from adapters_store.comparison_tables import Answer, Comparison
+from studio.records import when
+
+Record = dict[str, Any]
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins with one of these
+
+
+def told(comparisons: Iterable[Comparison]) -> list[Comparison]:
+    """Those whose names may be told."""
+    return [one for one in comparisons if not one.is_secret]
+
+
+def record(kept: Comparison) -> Record:
+    """A comparison with all that was kept of it."""
+    best = kept.vote.answer_id if kept.vote else None
+    return {
+        "id": kept.id,
+        "at": when(kept.created_at),
+        "prompt": kept.prompt,
+        "system": kept.system,
+        "base": kept.base_name,
+        "base_fingerprint": kept.base_fingerprint,
+        "precision": kept.precision,
+        "sampling": kept.sampling,
+        "how": kept.how,
+        "blind": kept.sides is not None,
+        "sides": kept.sides,
+        "ended": kept.ended,
+        "vote": kept.vote.choice if kept.vote else None,
+        "best": next((one.name for one in kept.answers if one.id == best), None),
+        "answers": [_answer(one) for one in kept.answers],
+    }
+
+
+def _answer(one: Answer) -> Record:
+    kept = ("name", "adapter_id", "strength", "identity", "weights", "divergence", "text", "tokens", "finished")
+    return {name: getattr(one, name) for name in kept} | {"tokens_per_second": one.tokens_per_second}
+
+
+def jsonl(comparisons: Sequence[Comparison]) -> str:
+    """One comparison a line."""
+    return _lines(map(record, told(comparisons)))
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """CSV, one answer a line. A cell that a spreadsheet would take for a formula gets an apostrophe in front."""
+    out = io.StringIO()
+    heads = ("comparison", "at", "prompt", "contestant", "seed", "kl", "vote", "best", "answer")
+    rows = csv.DictWriter(out, heads, lineterminator="\n")
+    rows.writeheader()
+    for kept in told(comparisons):
+        for one in kept.answers:
+            best = bool(kept.vote and kept.vote.answer_id == one.id)
+            row = {
+                "comparison": kept.id,
+                "at": when(kept.created_at),
+                "prompt": kept.prompt,
+                "contestant": one.name,
+                "seed": kept.sampling["seed"],
+                "kl": one.divergence,
+                "vote": kept.vote.choice if kept.vote else "",
+                "best": "yes" if best else "",
+                "answer": one.text,
+            }
+            rows.writerow({name: _defused(value) for name, value in row.items()})
+    return out.getvalue()
+
+
+def _defused(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+
+
+def markdown(comparisons: Sequence[Comparison]) -> str:
+    """To read: each prompt with the answers under it. Texts are quoted line by line, so none becomes a heading."""
+    return "\n".join(part for kept in told(comparisons) for part in _read(kept))
+
+
+def _read(kept: Comparison) -> Iterable[str]:
+    sampling = ", ".join(f"{name} {value:g}" for name, value in kept.sampling.items())
+    yield f"## Comparison {kept.id}\n\n{_quoted(kept.prompt)}\n\nBase {kept.base_name}; {sampling}.\n"
+    for one in kept.answers:
+        best = " (chosen)" if kept.vote and kept.vote.answer_id == one.id else ""
+        yield f"### {one.name}{best}\n\n{_quoted(one.text)}\n"
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines() or [""])
+
+
+def pairs(comparisons: Sequence[Comparison]) -> str:
+    """Preference pairs as JSONL, prompt, chosen and rejected: the best answer of a vote with each of the others."""
+    return _lines(pair for kept in comparisons for pair in _pairs(kept))
+
+
+def _pairs(kept: Comparison) -> Iterable[Record]:
+    best = next((one for one in kept.answers if kept.vote and one.id == kept.vote.answer_id), None)
+    for one in kept.answers if best else []:
+        if best and one.text != best.text:
+            yield {"prompt": kept.prompt, "chosen": best.text, "rejected": one.text}
+
+
+def _lines(records: Iterable[Record]) -> str:
+    return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
+
+
+FORMS: dict[str, Callable[[Sequence[Comparison]], str]] = {"jsonl": jsonl, "csv": table, "md": markdown}
+MEDIA = {"jsonl": "application/jsonl", "csv": "text/csv", "md": "text/markdown"}
