@@ -60,10 +60,8 @@ def test_the_pace_of_a_complete_answer_stands_still() -> None:
 
 
 def test_the_end_says_how_many_are_ready_and_which_were_cut() -> None:
-    grid = answer_grid.answering(people(), SAMPLING, snapshot(1.0, [50, 3], [True, True]), [1.0, 1.0])
-    done = answer_grid.complete(grid, ["base"], 50)
-    assert done["state"] == "complete"
-    assert done["status"] == "2 answers ready. Cut at 50 tokens: base."
+    assert answer_grid.ready(2, ["base"], 50) == "2 answers ready. Cut at 50 tokens: base."
+    assert answer_grid.ready(1, [], 50) == "1 answer ready."
 
 
 def test_what_breaks_off_is_kept_and_nothing_from_outside_is_believed() -> None:
