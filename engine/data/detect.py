@@ -15,13 +15,14 @@ from engine.data.problems import DataError
 
 ROLES = ("messages", "system", "prompt", "input", "answer", "text", "history", "tools")
 TALK_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat")
-PROMPT_NAMES = ("prompt", "question", "query")
+SYSTEM_NAMES = ("system", "system_prompt", "system_message")
+PROMPT_NAMES = ("prompt", "question", "query", "user")
 CONTEXT_NAMES = ("context", "input")
-ANSWER_NAMES = ("completion", "response", "answer", "output")
+ANSWER_NAMES = ("completion", "response", "answer", "output", "assistant")
 TEXT_NAMES = ("text", "content")
 SAMPLE = 100  # rows that tell the format
 KNOWN = frozenset(
-    {"instruction", "system", "chosen", "rejected", "input_ids", *TALK_NAMES, *PROMPT_NAMES, *CONTEXT_NAMES}
+    {"instruction", "chosen", "rejected", "input_ids", *SYSTEM_NAMES, *TALK_NAMES, *PROMPT_NAMES, *CONTEXT_NAMES}
     | {*ANSWER_NAMES, *TEXT_NAMES}
 )
 _HOW = "Name them messages, or instruction and output, or prompt and completion, or text; or say which column is what."
@@ -151,7 +152,8 @@ def _first(names: dict[str, str], wanted: tuple[str, ...]) -> str | None:
 
 
 def _also(names: dict[str, str], *roles: str) -> dict[str, str]:
-    return {role: names[role] for role in roles if role in names}
+    found = {role: _first(names, SYSTEM_NAMES if role == "system" else (role,)) for role in roles}
+    return {role: column for role, column in found.items() if column}
 
 
 def _turns(sample: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
