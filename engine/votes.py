@@ -50,7 +50,8 @@ def sign_test(wins: int, losses: int) -> float:
     votes, fewer = wins + losses, min(wins, losses)
     if wins == losses:
         return 1.0
-    return min(1.0, 2 * sum(math.comb(votes, k) for k in range(fewer + 1)) / 2**votes)
+    as_uneven: float = 2 * sum(math.comb(votes, k) for k in range(fewer + 1)) / 2**votes
+    return min(1.0, as_uneven)
 
 
 def votes_needed(wins: int, losses: int) -> int | None:
@@ -77,7 +78,8 @@ def _power(share: float, votes: int) -> float:
         found += math.comb(votes, fewer)
         fewer += 1
     ends = [*range(fewer), *range(votes - fewer + 1, votes + 1)]
-    return sum(math.comb(votes, k) * share**k * (1 - share) ** (votes - k) for k in ends)
+    chances: list[float] = [math.comb(votes, k) * share**k * (1 - share) ** (votes - k) for k in ends]
+    return sum(chances)
 
 
 def strengths(contestants: int, choices: Sequence[Choice]) -> list[Share]:

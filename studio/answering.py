@@ -56,7 +56,7 @@ def answers(studio: Studio, question: Question, before: Comparison | None = None
 def _growing(studio: Studio, question: Question, done: list[tuple[Comparison, Snapshot]]) -> Iterator[Grid]:
     pace, last, rates, shown = Pace(len(question.people)), None, [], 0.0
     ended = "stopped"
-    asked = comparing.seating(studio.store, question) | question.sampling
+    asked = {**comparing.seating(studio.store, question), **question.sampling}
     try:
         with contextlib.closing(studio.answerer.stream("compare", deadline=DEADLINE, **asked)) as snapshots:
             for last in snapshots:

@@ -86,7 +86,7 @@ def ask(store: Store, answerer: Answerer, question: Question) -> Comparison:
         AnswererError: no answer.
     """
     pace, rates, last = Pace(len(question.people)), [], None
-    asked = seating(store, question) | question.sampling
+    asked = {**seating(store, question), **question.sampling}
     for last in answerer.stream("compare", deadline=DEADLINE, **asked):
         rates = pace.after(last)
     if last is None:

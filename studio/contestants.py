@@ -35,7 +35,7 @@ class Contestant:
     @property
     def value(self) -> str:
         """How the page keeps it."""
-        return f"base-{self.base.id}" if self.adapter is None else f"adapter-{self.adapter.id}"
+        return f"base-{self.base.id}" if self.adapter is None else f"adapter-{self.adapter.id}{self._at}"
 
     @property
     def name(self) -> str:

@@ -47,8 +47,7 @@ def _opened(store: Store, kept: Comparison) -> Answer:
 
 
 def _row(kept: Comparison) -> Answer:
-    # In the order of the alphabet: that of the columns would tell who is who before the vote.
-    names = ", ".join(sorted(one.name for one in kept.answers))
+    names = ", ".join(kept_grid.LETTERS[: len(kept.answers)] if kept.is_secret else [one.name for one in kept.answers])
     return {
         "key": kept.id,
         "prompt": " ".join(kept.prompt.split())[:SHORT],

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Response, expect
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
+from studio.comparing import order
 from tests.browser.conftest import ROOT, Late, OpenPage, Served, blocking_faults
 from tests.furnish import add_adapter
 from tests.workshop import QUICK, add_rows, wait_for
@@ -176,6 +177,43 @@ def test_answer_does_not_wait_until_a_handover_is_shown(
     wait_for(lambda: page.evaluate("true") and len(late.held) > 1, 60, "the page to ask for the choices")
     late.release(backwards=True)
     expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(two.name)])
+
+
+def test_a_blind_vote_is_blind_in_all_that_reaches_the_browser(
+    open_page: OpenPage, studio: Served, adapters: tuple[Adapter, Adapter]
+) -> None:
+    one, two = adapters
+    page = open_page(f"tab=compare&contestants={one.id},{two.id}")
+    expect(page.locator("#compare-who .token")).to_have_count(3)
+    page.get_by_role("radio", name="Blind").check()
+    heard: list[Response] = []
+    page.on("response", heard.append)
+    ask(page, "Question 6: what is salt?")
+    expect(page.get_by_role("button", name="B is best 2")).to_be_enabled(timeout=SLOW)
+    (kept,) = studio.store.comparisons(search="salt")
+    wait_for(lambda: page.evaluate("true") and studio.store.comparison(kept.id).answers[0].weights, 60, "the proof")
+    seen = [answer.text() for answer in heard if re.search("queue/data|component_server", answer.url)]
+    seen.append(page.locator("#compare-answers .answers").evaluate("node => node.outerHTML"))
+    kept = studio.store.comparison(kept.id)
+    people = [one.name, two.name, "tokens/s", "Seed 7", "KL ", "base model", f'"sides": {kept.sides}']
+    hashes = [answer.weights for answer in kept.answers] + [answer.identity for answer in kept.answers]
+    for secret in [*people, *(str(hashed).rpartition(":")[2][:7] for hashed in hashes)]:
+        assert [text for text in seen if secret.lower() in text.lower()] == [], secret
+    assert any("is best" in text for text in seen)
+    assert any(kept.answers[0].text in text for text in texts(page))
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("2")
+    chosen = kept.answers[order(3, kept.sides)[1]]
+    expect(page.get_by_text(f"You chose B: {chosen.name}.")).to_be_visible()
+    expect(columns(page).get_by_role("heading")).to_have_text([kept.answers[i].name for i in order(3, kept.sides)])
+    expect(columns(page).nth(1)).to_contain_text("Your choice")
+    expect(columns(page).nth(order(3, kept.sides).index(1))).to_contain_text(re.compile(r"tensors \w{7}, KL \d\.\d{3}"))
+    expect(page.locator(".scores")).to_contain_text("1 blind vote on 1 prompt")
+    expect(page).to_have_url(re.compile(f"[?&]id={kept.id}(&|$)"))
+    page.reload()
+    expect(page.get_by_text(f"You chose B: {chosen.name}.")).to_be_visible()
+    page.get_by_role("button", name="Ask again exactly").click()
+    expect(page.get_by_role("status").get_by_text("all 3 answers exactly as before")).to_be_visible(timeout=SLOW)
 
 
 def test_axe_finds_nothing_serious(open_page: OpenPage, adapters: tuple[Adapter, Adapter]) -> None:
