@@ -95,6 +95,14 @@ class DataShelf(Shelf):
             mark_changed(session, "data", "jobs", "adapters")
             return settled(session, data)
 
+    def note_about_data_set(self, id: int, **facts: Any) -> DataSet:
+        """Add to what is known of a data set, in place of what was known under the same names."""
+        with self._database.writing() as session:
+            data = found(session, DataSet, id)
+            data.facts = {**data.facts, **facts}
+            mark_changed(session, "data")
+            return settled(session, data)
+
     def delete_data_set(self, id: int) -> None:
         """Take a data set out of the library and its folder to the trash. Safe to call twice.
 

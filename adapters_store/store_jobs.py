@@ -20,7 +20,7 @@ from adapters_store.store_checkpoints import drop_rows, forget_after
 from adapters_store.store_line import LineShelf, check_room
 from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner
 
-KINDS = ("train", "fetch", "import", "export", "data")
+KINDS = ("train", "fetch", "import", "export", "data", "examine", "clean")
 
 
 _ENOUGH = "Not to be continued. Nothing was kept."

@@ -16,19 +16,13 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine import anatomy, base_config, base_weights, causality, quantised, tokenizer_config
+from engine.data.template import PLAIN
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
 from engine.paths import last_name
 from engine.settings import titles
 from engine.sizing import fits_precision
 from engine.stowaway import stowaway
-
-# What a base without a chat template is taught to answer to. Plain words: any tokenizer can spell them.
-PLAIN_TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] | capitalize }}: {{ m['content'] }}"
-    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
-)
 
 PRECISIONS = titles("base_precision")  # how each is called
 
@@ -248,7 +242,7 @@ def load_tokenizer(path: Path) -> Any:
         path, config=base_config.read(path), local_files_only=True, trust_remote_code=False, use_fast=True
     )
     if tokenizer.chat_template is None:
-        tokenizer.chat_template = PLAIN_TEMPLATE
+        tokenizer.chat_template = PLAIN
     return tokenizer
 
 

@@ -224,6 +224,12 @@ class RunSettings(BaseModel):
         False, "Gradient checkpointing", "States are computed again instead of kept: less memory, about a third slower."
     )
     length: int = _setting(1024, "Length", "Tokens; longer rows are cut.", unit="tokens", ge=8, le=131072)
+    loss_on: Literal["answers", "last", "all"] = _setting(
+        "answers",
+        "Loss on",
+        "What is learned: every answer, the last answer of each row, or all of its text. Weight 0 is never learned.",
+        titles={"answers": "Answers", "last": "Last answer", "all": "All text"},
+    )
     validation_share: float = _setting(
         0.1,
         "Validation share",

@@ -9,24 +9,21 @@ Writes no file and knows no database: whoever consumes the reports decides what 
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from engine.data.batches import epoch_batches
-from engine.data.read import DataError
-from engine.data.render import Example, encode
-from engine.data.split import split
-from engine.data.tokens import TokenRows, store
+from engine.data.render import Example
+from engine.data.tokens import TokenRows
 from engine.methods.fitted import Fitted
 from engine.models import LoadedBase
 from engine.passes import Passes, chunks
 from engine.position import Position, StepReport
+from engine.prepared import Prepared, prepare
 from engine.settings import RunSettings
 
 __all__ = [
@@ -46,64 +43,6 @@ class TrainingError(RuntimeError):
     """A run that cannot go on, and would not if it were done again. The message is a sentence for the person."""
 
     hopeless = True
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The rows of a run as tokens, split, with the figures known before it starts."""
-
-    train: TokenRows
-    validation: TokenRows
-    length: int  # tokens; what rows were cut to
-    longest: int  # tokens of the longest row before cutting
-    cut: int  # rows that lost tokens
-    unusable: int  # rows left out, since cutting took all they have to learn
-    steps: int
-    steps_per_epoch: int
-    tokens_per_epoch: int
-    answer_tokens_per_epoch: int
-
-
-def prepare(
-    tokenizer: Any,
-    rows: Iterable[dict[str, Any]],
-    settings: RunSettings,
-    max_length: int,
-    folder: Path | None = None,
-) -> Prepared:
-    """Tokenise and split the rows and count the steps. Rows are taken one by one, and only their tokens are kept.
-
-    Args:
-        folder: on whose disk the tokens are kept while they are needed; the system's temporary place for None.
-
-    Raises:
-        DataError: if no row has anything to learn at this length, or a soft prompt takes all of it.
-    """
-    before = settings.prompt_tokens if settings.method == "prompt" else 0  # they take positions of every row
-    limit = min(settings.length, max_length - before)
-    if limit < 1:
-        told = f"A soft prompt of {before} tokens leaves no room for rows: this base model takes {max_length}."
-        raise DataError([f"{told} Lower Prompt length."])
-    kept = store((encode(tokenizer, row, limit) for row in rows), folder)
-    (usable,) = kept.answers.nonzero()
-    if not len(usable):
-        raise DataError([f"No row has an answer within the first {limit} tokens. Raise Length, or check the data."])
-    train_ids, validation_ids = split(len(usable), settings.validation_share, settings.seed)
-    train_rows = kept.part(usable[train_ids])
-    steps_per_epoch = math.ceil(len(train_rows) / settings.batch_size)
-    longest = int(kept.full_lengths.max())
-    return Prepared(
-        train=train_rows,
-        validation=kept.part(usable[validation_ids]),
-        length=min(limit, longest),
-        longest=longest,
-        cut=int((kept.full_lengths > limit).sum()),
-        unusable=len(kept) - len(usable),
-        steps=steps_per_epoch * settings.epochs,
-        steps_per_epoch=steps_per_epoch,
-        tokens_per_epoch=int(train_rows.lengths.sum()),
-        answer_tokens_per_epoch=int(train_rows.answers.sum()),
-    )
 
 
 def train(

@@ -19,20 +19,35 @@ import os
 import queue
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from jobs import errors
-from jobs.requests import KINDS, STREAMED, Cancelled, Payload
+from jobs.requests import KINDS, STREAMED, Cancelled, Payload, unless
 from jobs.warm import WarmAdapters, stamp
+
+if TYPE_CHECKING:
+    from engine.data.row_file import RowFile
+    from engine.data.tokens import TokenRows
+    from engine.settings import RunSettings
 
 log = logging.getLogger(__name__)
 
+MOST_TOKENS = 3  # data sets that are kept as tokens
+
+
+class Tokens(NamedTuple):
+    """Rows as tokens, and what they were cut to."""
+
+    kept: TokenRows
+    limit: int
+
 
 class Desk:
-    """What is kept warm between requests: one base model, its tokenizer, adapters, and counted plans."""
+    """What is kept warm between requests: one base model, its tokenizer, adapters, and rows as tokens."""
 
     def __init__(self) -> None:
         self._base: Any = None
@@ -40,12 +55,15 @@ class Desk:
         self._adapters = WarmAdapters()
         self.tokenizer = functools.lru_cache(maxsize=4)(_tokenizer)
         self.max_length = functools.lru_cache(maxsize=4)(_max_length)
-        self.plan = functools.lru_cache(maxsize=256)(self._plan)
+        self._files = functools.lru_cache(maxsize=8)(_file)
+        self._tokens: OrderedDict[tuple[Any, ...], Tokens] = OrderedDict()
 
     def seated(self, payload: Payload) -> tuple[Any, list[Any]]:
         """The base model, and who answers: the base (as None), unless the request leaves it out, then its adapters."""
         first = [None] if payload.get("include_base", True) else []
-        adapters = [self._adapters.adapter(Path(path)) for path in payload["adapters"]]
+        strengths = payload.get("strengths") or [1.0] * len(payload["adapters"])
+        named = zip(payload["adapters"], strengths, strict=True)
+        adapters = [self._adapters.adapter(Path(path)).at(float(strength)) for path, strength in named]
         # What a run has trained in fp32 would lose its small steps in the bf16 of a GPU.
         whole = any(adapter.whole for adapter in adapters)
         return self._loaded(Path(payload["base_path"]), payload.get("precision", "full"), whole), [*first, *adapters]
@@ -69,31 +87,45 @@ class Desk:
         self._threads = self._threads or torch.get_num_threads()
         torch.set_num_threads(wanted or self._threads)
 
-    def _plan(self, base: str, rows: str, stamps: tuple[int, int], choices: str) -> dict[str, Any]:
-        from engine.data.check import read_rows
-        from engine.settings import RunSettings
-        from engine.train import prepare
+    def tokens(self, base: str, rows: str, settings: RunSettings, should_stop: Callable[[], bool]) -> Tokens:
+        """The rows of a file as tokens of a base model, cut as a run of these settings would. Made once for each.
 
-        settings = RunSettings.model_validate_json(choices)
-        read, most = read_rows(Path(rows)), self.max_length(base, stamps[0])
-        prepared = prepare(self.tokenizer(base, stamps[0]), read, settings, most)
-        return {
-            "steps_per_epoch": prepared.steps_per_epoch,
-            "tokens_per_epoch": prepared.tokens_per_epoch,
-            "answer_tokens_per_epoch": prepared.answer_tokens_per_epoch,
-            "rows": len(read),
-            "validation_rows": len(prepared.validation),
-            "rows_cut": prepared.cut,
-            "rows_unusable": prepared.unusable,
-            "length": prepared.length,
-            "longest": prepared.longest,
-        }
+        Raises:
+            Cancelled: `should_stop`, asked between two rows, said so.
+            DataError: as `engine.prepared.room` and `encode_all`.
+        """
+        from engine.data.check import each_row
+        from engine.data.render import encode_all
+        from engine.data.tokens import store
+        from engine.prepared import room
+
+        stamps = (stamp(Path(base) / "config.json"), stamp(Path(rows)))
+        limit = room(settings, self.max_length(base, stamps[0]))
+        key = (base, rows, stamps, limit, settings.loss_on)
+        if key not in self._tokens:
+            while len(self._tokens) >= MOST_TOKENS:
+                self._tokens.popitem(last=False)
+            asked = unless(should_stop, each_row(Path(rows)))
+            encoded = encode_all(self.tokenizer(base, stamps[0]), asked, limit, settings.loss_on)
+            self._tokens[key] = Tokens(store(encoded), limit)
+        self._tokens.move_to_end(key)
+        return self._tokens[key]
+
+    def file(self, rows: str) -> RowFile:
+        """The rows of a file, any of them at once."""
+        return self._files(rows, stamp(Path(rows)))
 
 
 def _tokenizer(path: str, _stamp: int) -> Any:
     from engine import models
 
     return models.load_tokenizer(Path(path))
+
+
+def _file(path: str, _stamp: int) -> RowFile:
+    from engine.data.row_file import RowFile
+
+    return RowFile(Path(path))
 
 
 def _max_length(path: str, _stamp: int) -> int:

@@ -44,12 +44,13 @@ class Checkpoints:
     """What is kept of one run while it is trained."""
 
     def __init__(
-        self, store: Store, lease: Lease, settings: RunSettings, start: Adapter | None, device: Device
+        self, store: Store, lease: Lease, settings: RunSettings, start: Adapter | None, device: Device, copies: int
     ) -> None:
-        """`start` is the adapter the run starts from, if it does; `device` is where it computes."""
+        """`start` is the adapter the run starts from, if it does; `device` is where it computes; `copies` are rows that
+        are the same as another one."""
         self._store = store
         self._lease = lease
-        self._run = set_up(lease.job, settings, start)
+        self._run = set_up(lease.job, settings, start, copies)
         # The name of a CPU tells its threads, which are noted by themselves.
         self._device = "CPU" if device.kind == "cpu" else device.name
         self._kept_step = 0
@@ -128,9 +129,14 @@ class Checkpoints:
             raise
 
 
-def set_up(job: Job, settings: RunSettings, start: Adapter | None) -> dict[str, Any]:
-    """What makes a run the run it is: a checkpoint of any other is of no use to it."""
+def set_up(job: Job, settings: RunSettings, start: Adapter | None, copies: int) -> dict[str, Any]:
+    """What makes a run the run it is: a checkpoint of any other is of no use to it.
+
+    Only where rows are copied does the split of rows differ from that of the first versions, whose checkpoints do not
+    name it.
+    """
     return {
+        **({"split": "copies on one side"} if copies else {}),
         "settings": settings.model_dump(mode="json"),
         "data": job.data_set.content_hash if job.data_set else None,
         "base": job.base_model.fingerprint if job.base_model else None,

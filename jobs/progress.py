@@ -12,7 +12,13 @@ RECENT = 0.2  # weight of the newest reading in a smoothed figure
 MEGABYTE = 1_000_000
 TELLING = ("running", "finishing", "completed", "stopped")  # states in which it matters what an interruption cost
 WISHES = {"cancel": "Cancelling.", "pause": "Pausing after the last whole step."}
-SAVED = {"train": "adapter", "import": "adapter", "data": "data set"}  # by kind; of the others it is a model
+SAVED = {  # by kind; of the others it is a model
+    "train": "adapter",
+    "import": "adapter",
+    "data": "data set",
+    "clean": "data set",
+    "examine": "findings",
+}
 FIRST_STEPS = "First steps. Loss and time left follow in a moment."
 
 

@@ -7,11 +7,12 @@ that requests come through: see `answerer.py`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from jobs.proving import proof
 from jobs.warm import stamp
 
 if TYPE_CHECKING:
@@ -19,30 +20,85 @@ if TYPE_CHECKING:
 
 SCORE_LENGTH = 1024  # tokens of a row that are scored when the request names no length
 
-COUNTED_BY = {"length", "batch_size", "validation_share", "seed"}  # what the figures of one epoch depend on
+MOST_VIEWED = 100  # rows of one view
 
 Payload = Mapping[str, Any]
 Answers = Generator[dict[str, Any]]
 ShouldStop = Callable[[], bool]
+R = TypeVar("R")
 
 
 class Cancelled(Exception):
     """The request was taken back."""
 
 
+def unless(should_stop: ShouldStop, rows: Iterable[R]) -> Iterator[R]:
+    """The rows; Cancelled as soon as `should_stop` says so."""
+    for row in rows:
+        if should_stop():
+            raise Cancelled
+        yield row
+
+
 def plan(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     """Steps, tokens and cut rows of a run, from the tokenizer alone.
 
-    Rows are counted once for each choice of the settings they depend on; all others, epochs included, cost nothing.
+    Rows become tokens once for each choice of the settings that say how; all others cost little.
     """
+    from engine.prepared import divided
     from engine.settings import parse
 
     settings = parse(payload["settings"])
-    base, rows = payload["base_path"], payload["rows_path"]
-    stamps = (stamp(Path(base) / "config.json"), stamp(Path(rows)))
-    before = {"method", "prompt_tokens"} if settings.method == "prompt" else set()  # they leave less room for a row
-    counted = desk.plan(base, rows, stamps, settings.model_dump_json(include=COUNTED_BY | before))
-    yield {**counted, "steps": counted["steps_per_epoch"] * settings.epochs}
+    kept, limit = desk.tokens(payload["base_path"], payload["rows_path"], settings, should_stop)
+    prepared = divided(kept, settings, limit)
+    yield {
+        "steps": prepared.steps,
+        "steps_per_epoch": prepared.steps_per_epoch,
+        "tokens_per_epoch": prepared.tokens_per_epoch,
+        "answer_tokens_per_epoch": prepared.answer_tokens_per_epoch,
+        "rows": len(kept),
+        "validation_rows": len(prepared.validation),
+        "rows_cut": prepared.cut,
+        "rows_unusable": prepared.unusable,
+        "length": prepared.length,
+        "longest": prepared.longest,
+    }
+
+
+def lengths(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
+    """How long the rows are in tokens, which are cut, and which have nothing to learn; see `engine.data.lengths`.
+
+    Beside that: template, what the base's chat template is called, None where it has none; then warning says so.
+    """
+    from engine.data.lengths import lengths
+    from engine.data.template import PLAINLY, name_of
+    from engine.settings import parse
+
+    base, settings = payload["base_path"], parse(payload["settings"])
+    kept, limit = desk.tokens(base, payload["rows_path"], settings, should_stop)
+    template = name_of(desk.tokenizer(base, stamp(Path(base) / "config.json")).chat_template)
+    yield {**lengths(kept, limit), "template": template, "warning": "" if template else PLAINLY}
+
+
+def view(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
+    """Rows as the model will see them: `count` of them from number `first` on; each as `engine.data.view`, with index.
+
+    A row that cannot be rendered has no pieces, and a problem, in a sentence.
+    """
+    from engine.data.render import Speller
+    from engine.data.view import view
+    from engine.prepared import room
+    from engine.settings import parse
+
+    base, settings = payload["base_path"], parse(payload["settings"])
+    config, file, first = stamp(Path(base) / "config.json"), desk.file(payload["rows_path"]), int(payload["first"])
+    tokenizer, limit = desk.tokenizer(base, config), room(settings, desk.max_length(base, config))
+    chosen = file[first : first + min(int(payload["count"]), MOST_VIEWED)]
+    shown = []
+    for index, spelt in enumerate(Speller(tokenizer, settings.loss_on).spell(chosen), first):
+        nothing = {"tokens": 0, "answer_tokens": 0, "cut": 0, "pieces": [], "hidden": 0, "problem": str(spelt)}
+        shown.append({"index": index, **(nothing if isinstance(spelt, ValueError) else view(tokenizer, spelt, limit))})
+    yield {"total": len(file), "rows": shown}
 
 
 def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
@@ -89,8 +145,11 @@ def describe(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
 
 KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Answers]] = {
     "plan": plan,
+    "lengths": lengths,
+    "view": view,
     "score": score,
     "compare": compare,
     "describe": describe,
+    "proof": proof,
 }
 STREAMED = {"compare"}  # their items are parts; the one item of the others is the result

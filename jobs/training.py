@@ -6,32 +6,37 @@ worker claims its job, and what becomes of errors, is in `worker.py`.
 
 from __future__ import annotations
 
-import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from adapters_store.tables import Adapter, BaseModel, Job
 from engine import adapter_files, models
 from engine.checkpoint import Checkpoint
 from engine.data.check import each_row
+from engine.data.render import Marked, encode_all
 from engine.methods import fit
 from engine.methods.stored import load_stored
 from engine.passes import Passes, validation_loss
 from engine.position import Position, StepReport
+from engine.prepared import Prepared, divided, room
 from engine.settings import RunSettings, parse, titles
 from engine.sizing import chosen_layers
-from engine.train import Prepared, prepare, train
+from engine.train import train
 from jobs import start_adapter
 from jobs.checkpoints import Checkpoints
 from jobs.course import Course, Kept, metric
 from jobs.ending import Ended, Ending
-from jobs.inputs import InputError, check_base
+from jobs.inputs import check_base
+from jobs.kept_tokens import KeptTokens
 from jobs.queue import Lease, patiently
+from jobs.snapshot import check_rows
 
 log = logging.getLogger("training")
+
+TOLD = 2000  # rows between two words on how many were read
 
 
 @dataclass
@@ -67,18 +72,18 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
 
     Raises:
         Ended: cancelled, or the worker was told to end; nothing half-made is left.
-        InputError, ModelError, DataError, TrainingError, AdapterError, StoreError: with a sentence for people.
+        InputError, SnapshotError, ModelError, DataError, TrainingError, AdapterError, StoreError: with a sentence for
+            people.
     """
     with ending.may_interrupt():
-        base, data, settings = _inputs(store, lease)
+        base, settings = _inputs(store, lease)
         start = start_adapter.checked(store, lease.job, settings)
         lease.say("Loading the base model")
         path, precision = store.base_path(base), settings.base_precision
         loaded = models.load(path, precision=precision, base_trained=settings.changes_base)
         lease.say("Reading the data")
-        rows, longest = each_row(store.rows_path(data)), base.facts["max_length"]
-        prepared = prepare(loaded.tokenizer, rows, settings, longest, store.files.temporary)
-        checkpoints = Checkpoints(store, lease, settings, start, loaded.device)
+        prepared = _prepared(store, lease, loaded, settings)
+        checkpoints = Checkpoints(store, lease, settings, start, loaded.device, prepared.copies)
         state = checkpoints.newest()
     # Not to be interrupted: a transaction broken off at any line could keep the library's only connection.
     checkpoints.go_on_from(state)
@@ -96,6 +101,26 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     trained = Trained(settings, loaded.model, course, course.kept(fitted))
     fitted.remove()
     _finish(store, lease, trained)
+
+
+def _prepared(store: Store, lease: Lease, loaded: models.LoadedBase, settings: RunSettings) -> Prepared:
+    """The rows as tokens, kept from an earlier run or made now, and split."""
+    data, base = lease.job.data_set, lease.job.base_model
+    assert data is not None
+    assert base is not None
+    limit = room(settings, base.facts["max_length"])
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number, row in enumerate(each_row(store.rows_path(data))):
+            if number % TOLD == 0:
+                lease.say(f"Reading the data: {number:,} of {data.rows:,} rows")
+            yield row
+
+    def tokens() -> Iterator[Marked]:
+        return encode_all(loaded.tokenizer, rows(), limit, settings.loss_on)
+
+    how = {"length": limit, "loss_on": settings.loss_on}
+    return divided(KeptTokens(store).rows(data, loaded.tokenizer, how, tokens), settings, limit)
 
 
 def _begun(
@@ -126,23 +151,15 @@ def _under_way(
     return UnderWay(loaded, prepared, settings, position, course, passes)
 
 
-def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, DataSet, RunSettings]:
-    """The base model, data set and settings of the job, after checking that they are still what they were."""
+def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, RunSettings]:
+    """The base model and settings of the job, after checking that base and data are still what they were."""
     job = lease.job
     assert job.base_model is not None
     assert job.data_set is not None
     lease.say("Checking base model and data")
     check_base(job.base_model, store.base_path(job.base_model))
-    _check_rows(job.data_set, store.rows_path(job.data_set))
-    return job.base_model, job.data_set, parse(job.settings)
-
-
-def _check_rows(data: DataSet, path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"The rows of the data set {data.name} are gone from disk. Upload the file again.")
-    with path.open("rb") as rows:
-        if hashlib.file_digest(rows, "sha256").hexdigest() != data.content_hash:
-            raise InputError(f"The rows of the data set {data.name} were changed on disk. Upload the file again.")
+    check_rows(job.data_set, store.rows_path(job.data_set))
+    return job.base_model, parse(job.settings)
 
 
 def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay) -> None:

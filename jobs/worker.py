@@ -69,6 +69,10 @@ def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
         from jobs import adding_data
 
         adding_data.run(store, lease, ending)
+    elif lease.job.kind in ("examine", "clean"):
+        from jobs import examining
+
+        examining.run(store, lease, ending)
     else:
         from jobs import fetching
 

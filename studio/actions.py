@@ -235,7 +235,7 @@ def metrics_csv(store: Store, job_id: int) -> tuple[str, str]:
 
 def queue(
     store: Store,
-    kind: Literal["train", "fetch", "import", "export", "data"],
+    kind: str,
     name: str,
     settings: dict[str, Any],
     *,

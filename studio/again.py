@@ -6,7 +6,6 @@ For the page and the command line. What a run is, and what it may start from, is
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from adapters_store.store import LIVE, Store, StoreError
 from adapters_store.tables import Job
@@ -84,15 +83,17 @@ def retry(store: Store, job: Job) -> Job | None:
     if job.settings.get("source") == "starter":
         return actions.fetch_starter(store)
     under_way = store.jobs(kinds=[job.kind], states=["queued", *LIVE])
-    same = next((one for one in under_way if one.settings == job.settings), None)
+    set_up = (job.settings, job.data_set_id)
+    same = next((one for one in under_way if (one.settings, one.data_set_id) == set_up), None)
     return same or _as_it_was(store, job)
 
 
 def _as_it_was(store: Store, job: Job) -> Job:
     if job.kind == "export":
         return adapter_actions.merge_adapter(store, job.settings["adapter_id"], Path(job.settings["folder"]))
-    kinds: dict[str, Literal["import", "data"]] = {"import": "import", "data": "data"}
-    return actions.queue(store, kinds.get(job.kind, "fetch"), job.name, job.settings, base_model_id=job.base_model_id)
+    return actions.queue(
+        store, job.kind, job.name, job.settings, base_model_id=job.base_model_id, data_set_id=job.data_set_id
+    )
 
 
 def _upload_is_gone(job: Job) -> bool:

@@ -15,7 +15,14 @@ from studio.words import ANEW
 
 DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
 # What a row is said to be, where it is no run.
-KINDS = {"fetch": "model", "import": "import", "export": "merge", "data": "data set"}
+KINDS = {
+    "fetch": "model",
+    "import": "import",
+    "export": "merge",
+    "data": "data set",
+    "examine": "examine",
+    "clean": "clean",
+}
 WORDS = {"stopped": "stopped, kept"}
 PLACES = ("next", "second", "third", "fourth", "fifth")
 SHOWN_WAITING = 200  # jobs of the queue in the list; the others are counted

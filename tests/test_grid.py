@@ -67,7 +67,7 @@ def test_the_names_tell_the_values_and_the_steps_are_counted(furnished: tuple[Ba
 @given(st.integers(1, 20_000), st.sampled_from([0, 0.01, 0.1, 0.5]), st.integers(1, 64))
 def test_the_steps_are_those_of_the_engine(rows: int, share: float, batch: int) -> None:
     settings = parse({"validation_share": share, "batch_size": batch, "micro_batch": 1, "epochs": 3})
-    learned = len(split(rows, share, settings.seed)[0])
+    learned = len(split(range(rows), share, settings.seed)[0])
     assert grid._steps(DataSet(rows=rows), settings) == -(-learned // batch) * 3
 
 

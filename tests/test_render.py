@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data.render import IGNORED, Example, encode, prompt_ids
-from engine.models import PLAIN_TEMPLATE
-from tests.tiny import tiny_tokenizer
+from engine.data.problems import DataError
+from engine.data.render import AT_ONCE, IGNORED, Example, encode, encode_all, prompt_ids
+from engine.data.template import PLAIN, Writer
+from tests.tiny import CHATML, tiny_rows, tiny_tokenizer
 
 Turn = tuple[str, str]
 
@@ -135,7 +136,171 @@ def test_a_template_cannot_reach_python() -> None:
 
 def test_the_plain_template_marks_the_answers() -> None:
     plain = tiny_tokenizer()
-    plain.chat_template = PLAIN_TEMPLATE
+    plain.chat_template = PLAIN
     row = {"messages": [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": "Water"}]}
     example = encode(plain, row, 100)
     assert plain.decode([t for t in example.labels if t != IGNORED]) == "Water<|im_end|>"
+
+
+# --- what carries loss, with the templates people meet ------------------------------------------------------------
+
+LLAMA = (
+    "{% for m in messages %}{% if loop.first %}{{ '<|begin_of_text|>' }}{% endif %}"
+    "{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + m['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+MISTRAL = (
+    "{{ '<s>' }}{% if messages[0]['role'] == 'system' %}{% set first = messages[0]['content'] + '\n\n' %}"
+    "{% set turns = messages[1:] %}{% else %}{% set first = '' %}{% set turns = messages %}{% endif %}"
+    "{% for m in turns %}{% if m['role'] == 'user' %}{{ '[INST] ' + (first if loop.first else '') + m['content'] + "
+    "' [/INST]' }}{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + '</s>' }}"
+    "{% else %}{{ raise_exception('only user and assistant') }}{% endif %}{% endfor %}"
+)
+# In this one what was thought in earlier turns is not written again, so what stands before an answer changes.
+THINKING = (
+    "{% for m in messages %}{{ '<' + m['role'] + '>' }}"
+    "{{ m['content'].split('</think>')[-1] if not loop.last else m['content'] }}{{ '<end>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
+)
+
+
+def _chatml(turns: list[Turn]) -> list[tuple[str, bool]]:
+    pieces = []
+    for role, content in turns:
+        pieces += [(f"<|im_start|>{role}\n", False), (f"{content}<|im_end|>", role == "assistant"), ("\n", False)]
+    return pieces
+
+
+def _llama(turns: list[Turn]) -> list[tuple[str, bool]]:
+    pieces = [("<|begin_of_text|>", False)]
+    for role, content in turns:
+        pieces += [(f"<|start_header_id|>{role}<|end_header_id|>\n\n", False)]
+        pieces += [(f"{content.strip()}<|eot_id|>", role == "assistant")]
+    return pieces
+
+
+def _mistral(turns: list[Turn]) -> list[tuple[str, bool]]:
+    system = f"{turns[0][1]}\n\n" if turns[0][0] == "system" else ""
+    pieces = [("<s>", False)]
+    for role, content in turns[bool(system) :]:
+        pieces.append(
+            (f" {content}</s>", True) if role == "assistant" else (f"[INST] {system}{content} [/INST]", False)
+        )
+        system = ""
+    return pieces
+
+
+KNOWN = {"chatml": (CHATML, _chatml), "llama": (LLAMA, _llama), "mistral": (MISTRAL, _mistral)}
+edged = st.text("ab .\n", min_size=1, max_size=8).filter(
+    lambda text: text.strip() != ""
+)  # white space at its ends, too
+
+
+def _learned_pieces(pieces: list[tuple[str, bool]], loss_on: str, weights: list[int]) -> list[str]:
+    """What is learned, told from the pieces by hand; `weights` are those of the answers."""
+    if loss_on == "all":
+        texts = [""]
+        left_out = iter(weights)
+        for text, answer in pieces:
+            if answer and not next(left_out):
+                texts.append("")
+            else:
+                texts[-1] += text
+        return [text for text in texts if text]
+    answers = [(text, weight) for text, weight in zip([t for t, a in pieces if a], weights, strict=True)]
+    return [text for text, weight in (answers if loss_on == "answers" else answers[-1:]) if weight]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(edged, edged, st.integers(0, 1)), min_size=1, max_size=3), st.booleans(), st.data())
+def test_what_is_learned_is_what_a_hand_made_rendering_says(
+    name: str, asked: list[tuple[str, str, int]], system: bool, data: st.DataObject
+) -> None:
+    template, by_hand = KNOWN[name]
+    tokenizer = _shared()
+    tokenizer.chat_template = template
+    turns = [("system", "Be brief.")] if system else []
+    for question, answer, _ in asked:
+        turns += [("user", question), ("assistant", answer)]
+    weights = [weight for _, _, weight in asked]
+    left = iter(weights)
+    messages = [
+        {"role": role, "content": content} | ({"weight": next(left)} if role == "assistant" else {})
+        for role, content in turns
+    ]
+    loss_on = data.draw(st.sampled_from(["answers", "last", "all"]))
+    (written,) = Writer(tokenizer, loss_on).write([{"messages": messages}])
+    pieces = by_hand(turns)
+    assert written.text == "".join(text for text, _ in pieces)
+    assert [written.text[first:last] for first, last in written.learned] == _learned_pieces(pieces, loss_on, weights)
+    # And as tokens: those that the tokenizer itself places inside of what is learned.
+    example = encode(tokenizer, {"messages": messages}, 10_000, loss_on)
+    placed = tokenizer(written.text, add_special_tokens=False, return_offsets_mapping=True)
+    assert example.ids == placed["input_ids"]
+    for token, label, (first, last) in zip(example.ids, example.labels, placed["offset_mapping"], strict=True):
+        inside = any(start <= first < last <= end for start, end in written.learned)
+        assert label == (token if inside else IGNORED)
+
+
+def test_a_row_is_written_once_where_its_roles_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tiny_tokenizer()
+    writer, told, asked = Writer(tokenizer), [], tokenizer.apply_chat_template
+    rows = [{"messages": [*row["messages"], *tiny_rows(9)[8]["messages"]]} for row in tiny_rows(5)]
+    writer.write(rows[:1])
+
+    def counting(conversations: list[Any], **options: Any) -> Any:
+        told.append(len(conversations))
+        return asked(conversations, **options)
+
+    monkeypatch.setattr(tokenizer, "apply_chat_template", counting)
+    writer.write(rows)
+    assert told == [5]
+
+
+@pytest.mark.parametrize("template", [CHATML, LLAMA, MISTRAL, THINKING, PLAIN])
+def test_knowing_the_roles_changes_nothing_of_what_is_learned(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    contents = ["a", " a\n", "<think>a</think>b", "[INST] a [/INST]", "qj1zx"]
+    rows = [
+        {"messages": [{"role": role, "content": content} for role, content in zip(roles, row, strict=True)]}
+        for row in ([one, two, "q", three] for one in contents for two in contents for three in contents)
+        for roles in [("user", "assistant", "user", "assistant")]
+    ]
+    quick = Writer(tokenizer).write(rows)
+    monkeypatch.setattr(Writer, "_outline", lambda self, messages: None)
+    slow = Writer(tokenizer).write(rows)
+    assert [str(one) for one in quick] == [str(one) for one in slow]
+
+
+def test_what_tools_say_is_context_where_the_template_writes_it_and_a_problem_where_not() -> None:
+    tokenizer = tiny_tokenizer()
+    roles = ("user", "assistant", "tool", "assistant")
+    words = ("rain?", "look()", "it rains", "It does.")
+    row = {"messages": [{"role": role, "content": word} for role, word in zip(roles, words, strict=True)]}
+    example = encode(tokenizer, row, 1000)
+    assert tokenizer.decode([t for t in example.labels if t != IGNORED]) == "look()<|im_end|>It does.<|im_end|>"
+    tokenizer.chat_template = CHATML.replace(
+        "{{ '<|im_start|>'", "{{ '' if message['role'] == 'tool' else '<|im_start|>'"
+    )
+    with pytest.raises(ValueError, match="leaves out what tools say"):
+        encode(tokenizer, row, 1000)
+
+
+def test_many_rows_at_once_are_the_same_rows_one_by_one(tokenizer: Any) -> None:
+    rows = [*tiny_rows(AT_ONCE + 3), {"text": "Arr, matey!"}, {"text": ""}]
+    together = [marked.example() for marked in encode_all(tokenizer, rows, 20)]
+    assert together == [encode(tokenizer, row, 20) for row in rows]
+    assert [one.answer_tokens for one in encode_all(tokenizer, rows, 20)] == [one.answer_tokens for one in together]
+
+
+def test_every_row_the_template_refuses_is_named() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = MISTRAL
+    odd = {"messages": [{"role": "user", "content": "q"}, {"role": "tool", "content": "t"}]}
+    rows = [*tiny_rows(AT_ONCE), odd, *tiny_rows(2), odd]
+    with pytest.raises(DataError) as told:
+        list(encode_all(tokenizer, rows, 100))
+    refused = "The base model's chat template refused a row: only user and assistant"
+    assert told.value.problems == [f"Row {AT_ONCE + 1}: {refused}", f"Row {AT_ONCE + 4}: {refused}"]

@@ -168,7 +168,17 @@ def test_training_goes_on_from_the_adapter_and_not_from_the_base(
 
 
 def test_every_setting_that_makes_an_adapter_what_it_is_is_named_once() -> None:
-    how = {"learning_rate", "epochs", "batch_size", "micro_batch", "length", "validation_share", "schedule", "warmup"}
+    how = {
+        "learning_rate",
+        "epochs",
+        "batch_size",
+        "micro_batch",
+        "length",
+        "loss_on",
+        "validation_share",
+        "schedule",
+        "warmup",
+    }
     how |= {"dropout", "weight_decay", "max_gradient_norm", "seed", "max_seconds", "b_ratio", "gradient_checkpointing"}
     assert set(SHAPE) | how == set(RunSettings.model_fields)
     assert not set(SHAPE) & how

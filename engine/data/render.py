@@ -1,18 +1,24 @@
 """From clean rows to tokens and labels: what the model sees, and which of it it learns.
 
-A conversation is written through the base model's own chat template. Loss falls on the answers only: on every token
-that lies inside what an assistant said, with the mark that ends its turn. Plain text is learned as a whole.
+A token is learned where it lies inside a stretch of text that is learned (see `template.py`). Plain text is learned
+as a whole. Rows go through template and tokenizer many at a time.
 
-Knows nothing about batches or training. Chat templates are foreign code in Jinja's sandbox; they can still be slow,
-so callers render in a process that can be ended.
+Knows nothing about batches or training.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
+import numpy as np
+
+from engine.data.problems import DataError
+from engine.data.template import Message, Span, Writer, Written, written
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
+AT_ONCE = 256  # rows that are written and tokenised together: few enough to be cancelled soon
+MOST_CHARACTERS = 2_000_000  # of the rows together; a single row may have more
+MOST_NAMED = 100  # rows with a problem that are named; beyond that only their number is told
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,109 @@ class Example:
         return sum(label != IGNORED for label in self.labels[1:])
 
 
-def encode(tokenizer: Any, row: dict[str, Any], length: int) -> Example:
+@dataclass(frozen=True)
+class Marked:
+    """One row as tokens, with a byte for each that is 1 where it is learned: the same as an `Example`, and quicker."""
+
+    ids: list[int]
+    learned: bytes
+    full_length: int  # tokens before the row was cut
+
+    @property
+    def answer_tokens(self) -> int:
+        """As those of an `Example`."""
+        return self.learned.count(1, 1)
+
+    def example(self) -> Example:
+        """The same row with labels."""
+        labels = [token if mark else IGNORED for token, mark in zip(self.ids, self.learned, strict=True)]
+        return Example(self.ids, labels, self.full_length)
+
+
+@dataclass(frozen=True)
+class Spelt:
+    """One row before it is cut: its text, its tokens, and where in the text each stands (first, last + 1)."""
+
+    text: str
+    ids: list[int]
+    offsets: Sequence[Span]
+    learned: bytes
+
+    def cut(self, length: int) -> Marked:
+        """The first `length` tokens."""
+        return Marked(self.ids[:length], self.learned[:length], len(self.ids))
+
+
+class Speller:
+    """Turns rows into tokens, many at a time, with one tokenizer and one choice of what carries loss."""
+
+    def __init__(self, tokenizer: Any, loss_on: str = "answers") -> None:
+        self._tokenizer = tokenizer
+        self._writer = Writer(tokenizer, loss_on)
+
+    def spell(self, rows: Sequence[dict[str, Any]]) -> list[Spelt | ValueError]:
+        """Each row as tokens, or the reason why it cannot be, in a sentence."""
+        chats = {number: row for number, row in enumerate(rows) if "text" not in row}
+        texts = {number: row["text"] for number, row in enumerate(rows) if "text" in row}
+        found: dict[int, Spelt | ValueError] = {}
+        found.update(zip(chats, self._conversations(list(chats.values())), strict=True))
+        found.update(zip(texts, self._plain(list(texts.values())), strict=True))
+        return [found[number] for number in range(len(rows))]
+
+    def _conversations(self, rows: Sequence[dict[str, Any]]) -> list[Spelt | ValueError]:
+        written_rows = self._writer.write(rows) if rows else []
+        good = [one for one in written_rows if isinstance(one, Written)]
+        tokens = self._tokens([one.text for one in good], special=False)
+        spelt = iter(
+            [
+                Spelt(one.text, ids, offsets, _mask(offsets, one.learned))
+                for one, (ids, offsets) in zip(good, tokens, strict=True)
+            ]
+        )
+        return [next(spelt) if isinstance(one, Written) else one for one in written_rows]
+
+    def _plain(self, texts: Sequence[str]) -> Iterator[Spelt]:
+        end = self._tokenizer.eos_token_id
+        for text, (ids, offsets) in zip(texts, self._tokens(texts, special=True), strict=True):
+            if end is not None:
+                ids, offsets = [*ids, end], [*offsets, (len(text), len(text))]
+            yield Spelt(text, ids, offsets, b"\1" * len(ids))
+
+    def _tokens(self, texts: Sequence[str], special: bool) -> Iterator[tuple[list[int], Sequence[Span]]]:
+        if not texts:
+            return iter(())
+        tokens = self._tokenizer(
+            list(texts),
+            add_special_tokens=special,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        return zip(tokens["input_ids"], tokens["offset_mapping"], strict=True)
+
+
+def encode_all(
+    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int, loss_on: str = "answers"
+) -> Iterator[Marked]:
+    """Render clean rows one after another, each cut to `length` tokens.
+
+    Raises:
+        DataError: if the chat template cannot write some of the rows; it names them. Raised after the last row.
+    """
+    speller, done, problems, total = Speller(tokenizer, loss_on), 0, [], 0
+    for portion in _portions(rows):
+        for number, one in enumerate(speller.spell(portion), done + 1):
+            if isinstance(one, ValueError):
+                total += 1
+                problems += [f"Row {number}: {one}"] if total <= MOST_NAMED else []
+            elif not total:
+                yield one.cut(length)
+        done += len(portion)
+    if total:
+        raise DataError(problems, total)
+
+
+def encode(tokenizer: Any, row: dict[str, Any], length: int, loss_on: str = "answers") -> Example:
     """Render one clean row, cut to `length` tokens.
 
     Raises:
@@ -37,52 +145,45 @@ def encode(tokenizer: Any, row: dict[str, Any], length: int) -> Example:
     """
     if length < 1:
         raise ValueError(f"A row cannot be cut to {length} tokens.")
-    if "text" in row:
-        ids = tokenizer(row["text"], add_special_tokens=True)["input_ids"]
-        if tokenizer.eos_token_id is not None:
-            ids = [*ids, tokenizer.eos_token_id]
-        return Example(ids[:length], ids[:length], len(ids))
-    text, answers = rendered(tokenizer, row["messages"])
-    tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids = tokens["input_ids"]
-    labels = [
-        token if any(start <= first and last <= end for start, end in answers) and last > first else IGNORED
-        for token, (first, last) in zip(ids, tokens["offset_mapping"], strict=True)
-    ]
-    return Example(ids[:length], labels[:length], len(ids))
+    (spelt,) = Speller(tokenizer, loss_on).spell([row])
+    if isinstance(spelt, ValueError):
+        raise spelt
+    return spelt.cut(length).example()
 
 
-def rendered(tokenizer: Any, messages: list[dict[str, str]]) -> tuple[str, list[tuple[int, int]]]:
-    """The whole conversation as text, and where in it the answers stand, as (first, last + 1) character.
-
-    An answer is what the template adds to the opening of the assistant's turn, less white space behind its end mark.
-
-    Raises:
-        ValueError: if the template does not write turns one after another, so that answers cannot be told apart.
-    """
-    text = _write(tokenizer, messages)
-    answers = []
-    for number, message in enumerate(messages):
-        if message["role"] == "assistant":
-            before = _write(tokenizer, messages[:number], opening=True)
-            after = _write(tokenizer, messages[: number + 1]) if number + 1 < len(messages) else text
-            if not after.startswith(before) or not text.startswith(after):
-                raise ValueError(
-                    "The base model's chat template rewrites earlier turns, so answers cannot be told apart."
-                )
-            answers.append((len(before), len(after.rstrip())))
-    return text, answers
-
-
-def prompt_ids(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """The tokens a model is given to answer `messages`, up to the opening of its turn."""
-    ids: list[int] = tokenizer(_write(tokenizer, messages, opening=True), add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(written(tokenizer, messages, opening=True), add_special_tokens=False)["input_ids"]
     return ids
 
 
-def _write(tokenizer: Any, messages: list[dict[str, str]], opening: bool = False) -> str:
-    try:
-        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opening)
-    except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"The base model's chat template refused a row: {error}") from error
-    return text
+def _mask(offsets: Sequence[Span], spans: Sequence[Span]) -> bytes:
+    """A byte for each token: 1 where it lies inside one of `spans`, which stand one after another."""
+    if not spans:
+        return bytes(len(offsets))
+    if len(spans) == 1:
+        ((start, end),) = spans
+        return bytes([start <= first and last <= end and first < last for first, last in offsets])
+    firsts, lasts = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
+    starts, ends = np.array(spans, dtype=np.int64).T
+    nearest = np.searchsorted(starts, firsts, side="right") - 1  # the last span that begins before the token
+    inside: bytes = ((nearest >= 0) & (lasts <= ends[nearest]) & (firsts < lasts)).tobytes()
+    return inside
+
+
+def _portions(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in portions of AT_ONCE rows, or fewer long ones."""
+    portion: list[dict[str, Any]] = []
+    characters = 0
+    for row in rows:
+        portion.append(row)
+        characters += _characters(row)
+        if len(portion) == AT_ONCE or characters > MOST_CHARACTERS:
+            yield portion
+            portion, characters = [], 0
+    if portion:
+        yield portion
+
+
+def _characters(row: dict[str, Any]) -> int:
+    return len(row["text"]) if "text" in row else sum(len(message["content"]) for message in row["messages"])

@@ -1,7 +1,8 @@
 """Rows as tokens, in a file that is mapped into memory: what a row costs there is its tokens, not Python's objects.
 
-A row is a stretch of one long array of tokens, and of one that says which of them are learned. The file has no name: it
-goes when nobody holds its rows any more, also after a crash. Knows nothing about models, or how a row became tokens.
+A row is a stretch of one long array of tokens, and of one that says which of them are learned. By default the files
+have no name: they go when nobody holds their rows any more, also after a crash. Knows nothing about models, or how a
+row became tokens.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import tempfile
 from array import array
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.data.render import IGNORED, Example
+from engine.data.render import Example, Marked
 
 Numbers = NDArray[Any]
+IDS, LEARNED, COUNTS = "ids.bin", "learned.bin", "counts.npy"
 
 
 class TokenRows(Sequence[Example]):
@@ -27,12 +30,13 @@ class TokenRows(Sequence[Example]):
         lengths: (rows,), tokens of each.
         answers: (rows,), tokens of each that carry loss.
         full_lengths: (rows,), tokens of each before it was cut.
+        marks: (rows,), a number for each that is the same for rows of the same tokens.
     """
 
     def __init__(self, ids: Numbers, learned: Numbers, starts: Numbers, counts: Numbers) -> None:
-        """`counts` is (3, rows): lengths, answers and full lengths."""
+        """`counts` is (4, rows): lengths, answers, full lengths and marks."""
         self._ids, self._learned, self._starts, self._counts = ids, learned, starts, counts
-        self.lengths, self.answers, self.full_lengths = counts
+        self.lengths, self.answers, self.full_lengths, self.marks = counts
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -46,9 +50,8 @@ class TokenRows(Sequence[Example]):
             return self.part(range(len(self))[row])
         start = int(self._starts[row])
         stretch = slice(start, start + int(self.lengths[row]))
-        ids, learned = self._ids[stretch].tolist(), self._learned[stretch]
-        labels = [token if mark else IGNORED for token, mark in zip(ids, learned, strict=True)]
-        return Example(ids, labels, int(self.full_lengths[row]))
+        ids, learned = self._ids[stretch].tolist(), self._learned[stretch].tobytes()
+        return Marked(ids, learned, int(self.full_lengths[row])).example()
 
     def part(self, rows: Sequence[int] | Numbers) -> TokenRows:
         """The rows with these numbers, in this order."""
@@ -56,25 +59,55 @@ class TokenRows(Sequence[Example]):
         return TokenRows(self._ids, self._learned, self._starts[chosen], self._counts[:, chosen])
 
 
-def store(examples: Iterable[Example], folder: Path | None = None) -> TokenRows:
-    """Write examples one by one into nameless files and map them.
+def store(rows: Iterable[Marked], folder: Path | None = None) -> TokenRows:
+    """Write rows one by one into nameless files and map them.
 
     Args:
         folder: on whose disk they are; the system's place for temporary files for None.
     """
-    counts = array("q")
     with tempfile.TemporaryFile(dir=folder) as ids, tempfile.TemporaryFile(dir=folder) as learned:
-        for example in examples:
-            ids.write(np.asarray(example.ids, dtype=np.int32).tobytes())
-            learned.write(bytes(label != IGNORED for label in example.labels))
-            counts.extend((len(example.ids), example.answer_tokens, example.full_length))
-        by_kind = np.array(counts, dtype=np.int64).reshape(-1, 3).T
-        starts = np.cumsum(by_kind[0]) - by_kind[0]
-        return TokenRows(_mapped(ids, np.dtype(np.int32)), _mapped(learned, np.dtype(np.bool_)), starts, by_kind)
+        counts = _write(rows, ids, learned)
+        ids.flush()
+        learned.flush()
+        return TokenRows(
+            _mapped(ids, np.dtype(np.int32)), _mapped(learned, np.dtype(np.bool_)), _starts(counts), counts
+        )
+
+
+def save(rows: Iterable[Marked], folder: Path) -> None:
+    """Write rows one by one into files of `folder`, which `opened` maps again."""
+    with (folder / IDS).open("wb") as ids, (folder / LEARNED).open("wb") as learned:
+        counts = _write(rows, ids, learned)
+    np.save(folder / COUNTS, counts, allow_pickle=False)
+
+
+def opened(folder: Path) -> TokenRows:
+    """The rows that `save` has written into `folder`."""
+    counts = np.load(folder / COUNTS, allow_pickle=False)
+    with (folder / IDS).open("rb") as ids, (folder / LEARNED).open("rb") as learned:
+        return TokenRows(
+            _mapped(ids, np.dtype(np.int32)), _mapped(learned, np.dtype(np.bool_)), _starts(counts), counts
+        )
+
+
+def _write(rows: Iterable[Marked], ids: IO[bytes], learned: IO[bytes]) -> Numbers:
+    """Write tokens and marks one after another; the counts of all rows, as `TokenRows` wants them."""
+    counts = array("q")
+    for row in rows:
+        data = array("i", row.ids).tobytes()
+        ids.write(data)
+        learned.write(row.learned)
+        mark = int.from_bytes(blake2b(data, digest_size=8).digest(), "little", signed=True)
+        counts.extend((len(row.ids), row.answer_tokens, row.full_length, mark))
+    return np.array(counts, dtype=np.int64).reshape(-1, 4).T
+
+
+def _starts(counts: Numbers) -> Numbers:
+    starts: Numbers = np.cumsum(counts[0]) - counts[0]
+    return starts
 
 
 def _mapped(file: IO[bytes], dtype: np.dtype[Any]) -> Numbers:
-    file.flush()
     if not file.seek(0, 2):
         return np.zeros(0, dtype)
     return np.memmap(file, dtype, "r")  # keeps the file's pages after it is closed

@@ -1,0 +1,239 @@
+"""A conversation as the base model's own chat template writes it, and the stretches of that text that are learned.
+
+An answer is what the template adds to the opening of the assistant's turn, less white space behind its end mark. Where
+it stands is told by writing the conversation up to it; for rows with the same roles in the same order, that is done
+once with words of ours, and each row is written once (`Outline`). A row whose text is not that outline filled with its
+own words is written up to each answer again, so both ways give the same.
+
+Knows nothing about tokens. Chat templates are foreign code in Jinja's sandbox; they can still be slow, so callers write
+in a process that can be ended.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import Any
+
+from jinja2 import TemplateError
+
+Message = dict[str, Any]
+Span = tuple[int, int]  # characters: first, last + 1
+MOST_OUTLINES = 2000  # sequences of roles that are remembered
+
+PLAIN = (  # what a base without a chat template is taught to answer to. Plain words: any tokenizer can spell them
+    "{% for m in messages %}{{ m['role'] | capitalize }}: {{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}Assistant: {% endif %}"
+)
+PLAINLY = (
+    "This base model has no chat template of its own, so conversations are written in plain words, as in User: ... and "
+    "Assistant: ... It may never have seen them so before, and has to learn that form as well."
+)
+_SIGNS = {  # what a template of each kind writes, and no other
+    "<|im_start|>": "ChatML",
+    "<|start_header_id|>": "Llama 3",
+    "<start_of_turn>": "Gemma",
+    "<|start_of_role|>": "Granite",
+    "<|START_OF_TURN_TOKEN|>": "Command R",
+    "<｜Assistant｜>": "DeepSeek",
+    "<|channel|>": "Harmony",
+    "[INST]": "Mistral or Llama 2",
+    "<|assistant|>": "Zephyr or Phi",
+    "### Instruction": "Alpaca",
+}
+
+REWRITES = "The base model's chat template rewrites earlier turns, so answers cannot be told apart."
+_REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A conversation as text; `learned` are the stretches of it that carry loss, one after another."""
+
+    text: str
+    learned: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a template writes around the messages of one sequence of roles, and where each message's turn lies.
+
+    Attributes:
+        around: one text more than there are messages; `around[i]` stands before message i, the last one at the end.
+        turns: for each answer by its place, characters from the beginning of its turn to its content, and from the end
+            of its content to the end of its turn.
+    """
+
+    around: tuple[str, ...]
+    turns: dict[int, tuple[int, int]]
+
+    def fits(self, contents: Sequence[str], text: str) -> bool:
+        """Whether `text` is nothing but this outline with `contents` filled in."""
+        filled = chain.from_iterable(zip(self.around, contents, strict=False))
+        return "".join(filled) + self.around[-1] == text
+
+    def span(self, contents: Sequence[str], number: int) -> Span:
+        """Where the turn of the answer at this place lies in a text that fits."""
+        start = sum(map(len, self.around[: number + 1])) + sum(map(len, contents[:number]))
+        before, behind = self.turns[number]
+        return start - before, start + len(contents[number]) + behind
+
+
+class Writer:
+    """Writes conversations with one tokenizer's template, and knows the outlines it has met.
+
+    Args:
+        loss_on: "answers", the "last" answer of each conversation, or "all" of its text; see `RunSettings.loss_on`.
+    """
+
+    def __init__(self, tokenizer: Any, loss_on: str = "answers") -> None:
+        self._tokenizer = tokenizer
+        self._loss_on = loss_on
+        self._outlines: dict[tuple[str, ...], Outline | None] = {}
+
+    def write(self, rows: Sequence[dict[str, Any]]) -> list[Written | ValueError]:
+        """Each row of messages as text with what is learned, or the reason why it cannot be, in a sentence."""
+        return [self._marked(row, text) for row, text in zip(rows, self._texts(rows), strict=True)]
+
+    def _texts(self, rows: Sequence[dict[str, Any]]) -> list[str | ValueError]:
+        """All rows written, in one call where nothing stands against it."""
+        try:
+            return list(_apply(self._tokenizer, [row["messages"] for row in rows], opening=False))
+        except _REFUSALS:  # one of them: each is asked by itself, so that it can be named
+            return [self._text_or_error(row["messages"]) for row in rows]
+
+    def _text_or_error(self, messages: Sequence[Message]) -> str | ValueError:
+        try:
+            return self._text(messages)
+        except ValueError as error:
+            return error
+
+    def _text(self, messages: Sequence[Message], opening: bool = False) -> str:
+        return written(self._tokenizer, messages, opening)
+
+    # --- what is learned ------------------------------------------------------------------------------------------
+
+    def _marked(self, row: dict[str, Any], text: str | ValueError) -> Written | ValueError:
+        if isinstance(text, ValueError):
+            return text
+        try:
+            _check_complete(row["messages"], text)
+            return Written(text, self._learned(row["messages"], text))
+        except ValueError as error:
+            return error
+
+    def _learned(self, messages: Sequence[Message], text: str) -> tuple[Span, ...]:
+        if self._loss_on != "all":
+            answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+            wanted = answers if self._loss_on == "answers" else answers[-1:]
+            return self._turns(messages, text, [i for i in wanted if messages[i].get("weight") != 0])
+        left_out = [i for i, message in enumerate(messages) if message.get("weight") == 0]
+        gaps = self._turns(messages, text, left_out)
+        edges = [0, *chain.from_iterable(gaps), len(text)]
+        return tuple((first, last) for first, last in list(pairwise(edges))[::2] if first < last)
+
+    def _turns(self, messages: Sequence[Message], text: str, numbers: Sequence[int]) -> tuple[Span, ...]:
+        """Where the turns of these messages lie in `text`."""
+        if not numbers:
+            return ()
+        outline = self._outline(messages)
+        contents = _filling(outline, messages, text) if outline else None
+        spans = []
+        for number in numbers:
+            if outline is None or contents is None or number not in outline.turns:
+                span = self._turn(messages, text, number)
+            else:
+                span = outline.span(contents, number)
+            spans.append(_trimmed(text, *span))
+        return tuple(spans)
+
+    def _turn(self, messages: Sequence[Message], text: str, number: int) -> Span:
+        """The turn of message `number`, told by writing the conversation up to it. ValueError if that cannot tell."""
+        opening = messages[number]["role"] == "assistant"
+        before = self._text(messages[:number], opening) if number else ""
+        after = self._text(messages[: number + 1]) if number + 1 < len(messages) else text
+        if not after.startswith(before) or not text.startswith(after):
+            raise ValueError(REWRITES)
+        return len(before), len(after)
+
+    def _outline(self, messages: Sequence[Message]) -> Outline | None:
+        roles = tuple(message["role"] for message in messages)
+        if roles not in self._outlines:
+            if len(self._outlines) >= MOST_OUTLINES:
+                self._outlines.clear()
+            self._outlines[roles] = self._found(roles)
+        return self._outlines[roles]
+
+    def _found(self, roles: Sequence[str]) -> Outline | None:
+        """The outline of these roles, found with words that no template has; None where they do not come out."""
+        words = [f"qj{number}zx" for number in range(len(roles))]
+        messages = [{"role": role, "content": word} for role, word in zip(roles, words, strict=True)]
+        answers = [number for number, role in enumerate(roles) if role == "assistant"]
+        try:
+            text = self._text(messages)
+            spans = [self._turn(messages, text, number) for number in answers]
+        except ValueError:
+            return None
+        around, rest = [], text
+        for word in words:
+            piece, found, rest = rest.partition(word)
+            if not found:
+                return None
+            around.append(piece)
+        turns = {}
+        for number, (first, last) in zip(answers, spans, strict=True):
+            start = text.index(words[number])
+            turns[number] = start - first, last - start - len(words[number])
+        return Outline((*around, rest), turns)
+
+
+def name_of(template: object) -> str | None:
+    """What a chat template is commonly called; "its own" for one not known here, None where a base has none."""
+    if not template or template == PLAIN:
+        return None
+    return next((name for sign, name in _SIGNS.items() if sign in str(template)), "its own")
+
+
+def written(tokenizer: Any, messages: Sequence[Message], opening: bool = False) -> str:
+    """A conversation as text; with `opening`, the words that begin the assistant's next turn stand at its end.
+
+    Raises:
+        ValueError: if the template refuses it.
+    """
+    try:
+        (text,) = _apply(tokenizer, [messages], opening)
+    except _REFUSALS as error:
+        raise ValueError(f"The base model's chat template refused a row: {error}") from error
+    return text
+
+
+def _plain(messages: Sequence[Message]) -> list[Message]:
+    """Messages as templates know them: role and content."""
+    return [m if len(m) == 2 else {"role": m["role"], "content": m["content"]} for m in messages]
+
+
+def _apply(tokenizer: Any, conversations: Sequence[Sequence[Message]], opening: bool) -> list[str]:
+    """Raises _REFUSALS as the template raises them."""
+    texts: list[str] = tokenizer.apply_chat_template(
+        [_plain(messages) for messages in conversations], tokenize=False, add_generation_prompt=opening
+    )
+    return texts
+
+
+def _check_complete(messages: Sequence[Message], text: str) -> None:
+    """ValueError if the template passes over what tools say: many know only plain turns."""
+    if any(message["role"] == "tool" and message["content"].strip() not in text for message in messages):
+        raise ValueError("The base model's chat template leaves out what tools say, messages of the role tool.")
+
+
+def _filling(outline: Outline, messages: Sequence[Message], text: str) -> list[str] | None:
+    """What `outline` has to be filled with to be `text`: the contents as they are, or trimmed, as many templates do."""
+    contents = [message["content"] for message in messages]
+    if outline.fits(contents, text):
+        return contents
+    trimmed = [content.strip() for content in contents]
+    return trimmed if outline.fits(trimmed, text) else None
+
+
+def _trimmed(text: str, first: int, last: int) -> Span:
+    return first, max(first, len(text[:last].rstrip()))
