@@ -54,27 +54,29 @@ def sign_test(wins: int, losses: int) -> float:
     return min(1.0, as_uneven)
 
 
-def votes_needed(wins: int, losses: int) -> int | None:
+def votes_needed(wins: int, losses: int, tests: int = 1) -> int | None:
     """How many votes in all find a difference of the share seen so far, at level LEVEL and with power POWER.
+
+    The level is shared among so many `tests` made at once (Bonferroni: what Holm's first step asks).
 
     Exact for the two-sided sign test up to MOST_EXACT votes, beyond it by the normal approximation (Fleiss, Levin &
     Paik 2003, section 2.6). None if the shares are equal, or if it would take more than MOST_VOTES.
     """
     if wins == losses:
         return None
-    share = max(wins, losses) / (wins + losses)
+    share, level = max(wins, losses) / (wins + losses), LEVEL / tests
     for votes in range(1, MOST_EXACT + 1):
-        if _power(share, votes) >= POWER:
+        if _power(share, votes, level) >= POWER:
             return votes
-    spread = _Z * 0.5 + NormalDist().inv_cdf(POWER) * math.sqrt(share * (1 - share))
+    spread = NormalDist().inv_cdf(1 - level / 2) * 0.5 + NormalDist().inv_cdf(POWER) * math.sqrt(share * (1 - share))
     needed = math.ceil((spread / (share - 0.5)) ** 2)
     return max(needed, MOST_EXACT + 1) if needed <= MOST_VOTES else None
 
 
-def _power(share: float, votes: int) -> float:
-    """The chance that the sign test finds it, when each of `votes` votes is won with chance `share`."""
+def _power(share: float, votes: int, level: float) -> float:
+    """The chance that the sign test at `level` finds it, when each of `votes` votes is won with chance `share`."""
     fewer, found = 0, 0
-    while 2 * (found + math.comb(votes, fewer)) <= LEVEL * 2**votes:
+    while 2 * (found + math.comb(votes, fewer)) <= level * 2**votes:
         found += math.comb(votes, fewer)
         fewer += 1
     ends = [*range(fewer), *range(votes - fewer + 1, votes + 1)]

@@ -72,17 +72,14 @@ def _named(store: Store, kept: Comparison, places: list[int]) -> list[Grid]:
             answer_grid.company(kept.how, place),
         )
         column |= {"name": answer.name, "swatch": place + 1, "flag": _flag(kept, answer)}
-        column["what"] += _proof(answer)
+        if answer.divergence is not None:
+            column["what"] += f", KL {answer.divergence:.3f} from base"
         if answer.weights:
+            column["how"] += f", tensors {answer.weights[: answer_grid.SHORT]}"
             told = [f"files {column['whole']}", f"tensors {answer.weights}", f"base {kept.base_fingerprint}"]
             column["whole"] = "\n".join([*told, f"template {kept.how.get('template') or 'none'}"])
         columns.append(column)
     return columns
-
-
-def _proof(answer: Answer) -> str:
-    told = f", tensors {answer.weights[: answer_grid.SHORT]}" if answer.weights else ""
-    return told + (f", KL {answer.divergence:.3f} from base" if answer.divergence is not None else "")
 
 
 def _flag(kept: Comparison, answer: Answer) -> str:

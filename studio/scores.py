@@ -18,6 +18,7 @@ NONE_YET = (
     "No votes yet. Switch Names to Blind and vote on a few prompts; about 30 votes tell when one is better three times "
     "in four."
 )
+HARDLY = 0.3  # a p above it speaks for nobody
 
 
 class Standing(NamedTuple):
@@ -75,11 +76,11 @@ def _sentences(names: Sequence[str], shares: Sequence[Share], choices: Sequence[
     for other in sorted(set(range(len(names))) - {first}, key=lambda place: -shares[place].value):
         pair = (min(first, other), max(first, other))
         won, lost = counts[pair] if pair[0] == first else counts[pair][::-1]
-        told.append(_sentence(_said(names[first]), _said(names[other]), won, lost, sure[pair]))
+        told.append(_sentence(_said(names[first]), _said(names[other]), won, lost, sure[pair], len(pairs)))
     return told
 
 
-def _sentence(leader: str, other: str, won: int, lost: int, p: float) -> str:
+def _sentence(leader: str, other: str, won: int, lost: int, p: float, pairs: int) -> str:
     start = leader[0].upper() + leader[1:] if leader == "the base" else leader
     if won <= lost:
         even = f"{won} to {lost}" if won + lost else "no vote yet names one of them"
@@ -87,15 +88,19 @@ def _sentence(leader: str, other: str, won: int, lost: int, p: float) -> str:
     said_p = f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
     if p <= votes.LEVEL:
         return f"{start} is better than {other} ({said_p})."
-    return f"{start} looks better than {other}, not yet for sure ({said_p}). {_more(won, lost)}"
+    more = _more(won, lost, pairs)
+    if p > HARDLY:
+        return f"{start} leads {other} {won} to {lost}, which may well be chance ({said_p}). {more}"
+    return f"{start} looks better than {other}, not yet for sure ({said_p}). {more}"
 
 
-def _more(won: int, lost: int) -> str:
-    needed = votes.votes_needed(won, lost)
+def _more(won: int, lost: int, pairs: int) -> str:
+    needed = votes.votes_needed(won, lost, pairs)
+    for_whom = " for one of the two" if pairs > 1 else ""
     if needed is None:
-        return f"More than {votes.MOST_VOTES:,} votes would be needed to tell."
+        return f"More than {votes.MOST_VOTES:,} votes{for_whom} would be needed to tell."
     more = max(1, needed - won - lost)
-    return f"About {more} more vote{'s' if more > 1 else ''} would tell."
+    return f"About {more} more vote{'s' if more > 1 else ''}{for_whom} would tell."
 
 
 def _note(ballots: Sequence[Ballot], counted: int, people: int) -> str:

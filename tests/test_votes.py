@@ -37,20 +37,20 @@ def test_the_sign_test_counts_all_outcomes_at_least_as_uneven() -> None:
 
 
 def test_the_votes_needed_are_the_first_number_with_that_power() -> None:
-    def power(share: Fraction, count: int) -> float:
+    def power(share: Fraction, count: int, level: float) -> float:
         return float(
             sum(
                 math.comb(count, wins) * share**wins * (1 - share) ** (count - wins)
                 for wins in range(count + 1)
-                if sign_test(wins, count - wins) <= 0.05
+                if sign_test(wins, count - wins) <= level
             )
         )
 
-    for wins, losses in ((3, 0), (14, 8), (9, 2)):
-        needed = votes_needed(wins, losses)
+    for wins, losses, tests in ((3, 0, 1), (14, 8, 1), (9, 2, 3)):
+        needed = votes_needed(wins, losses, tests)
         assert needed is not None
         share = Fraction(wins, wins + losses)
-        assert needed == next(count for count in itertools.count(1) if power(share, count) >= 0.8)
+        assert needed == next(count for count in itertools.count(1) if power(share, count, 0.05 / tests) >= 0.8)
     assert votes_needed(1, 0) == 6  # five in a row are p = 0.0625
 
 
@@ -58,7 +58,7 @@ def test_many_votes_are_estimated_and_endless_ones_are_not_named() -> None:
     needed = votes_needed(58, 42)
     assert needed is not None
     assert votes.MOST_EXACT < needed < 400
-    assert votes._power(0.58, needed) == pytest.approx(0.8, abs=0.04)
+    assert votes._power(0.58, needed, 0.05) == pytest.approx(0.8, abs=0.04)
     assert votes_needed(501, 499) is None
     assert votes_needed(7, 7) is None
 

@@ -22,6 +22,7 @@ export function pastCard({ server, open }) {
     if (number !== asked) return;
     show(node, rows.length > 0 || search.value !== "");
     keyed(list, rows, (row) => makeRow(() => open(row.key)), updateRow);
+    show(nothing, rows.length === 0);
     say(nothing, rows.length ? "" : "Nothing kept has all of these words.");
   }
 

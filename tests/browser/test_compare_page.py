@@ -187,7 +187,7 @@ def test_a_blind_vote_is_blind_in_all_that_reaches_the_browser(
     expect(page.locator("#compare-who .token")).to_have_count(3)
     page.get_by_role("radio", name="Blind").check()
     heard: list[Response] = []
-    page.on("response", heard.append)
+    page.on("response", lambda answer: heard.append(answer))  # a built-in function would not be taken
     ask(page, "Question 6: what is salt?")
     expect(page.get_by_role("button", name="B is best 2")).to_be_enabled(timeout=SLOW)
     (kept,) = studio.store.comparisons(search="salt")
@@ -207,7 +207,8 @@ def test_a_blind_vote_is_blind_in_all_that_reaches_the_browser(
     expect(page.get_by_text(f"You chose B: {chosen.name}.")).to_be_visible()
     expect(columns(page).get_by_role("heading")).to_have_text([kept.answers[i].name for i in order(3, kept.sides)])
     expect(columns(page).nth(1)).to_contain_text("Your choice")
-    expect(columns(page).nth(order(3, kept.sides).index(1))).to_contain_text(re.compile(r"tensors \w{7}, KL \d\.\d{3}"))
+    proof = re.compile(r"KL \d\.\d{3} from base.*tensors \w{7}")
+    expect(columns(page).nth(order(3, kept.sides).index(1))).to_contain_text(proof)
     expect(page.locator(".scores")).to_contain_text("1 blind vote on 1 prompt")
     expect(page).to_have_url(re.compile(f"[?&]id={kept.id}(&|$)"))
     page.reload()
