@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.data.problems import DataError
-from engine.data.render import AT_ONCE, IGNORED, Example, encode, encode_all, prompt_ids
+from engine.data.render import AT_ONCE, IGNORED, Example, _mask, encode, encode_all, prompt_ids
 from engine.data.template import PLAIN, Writer
 from tests.tiny import CHATML, tiny_rows, tiny_tokenizer
 
@@ -241,6 +241,24 @@ def test_what_is_learned_is_what_a_hand_made_rendering_says(
     for token, label, (first, last) in zip(example.ids, example.labels, placed["offset_mapping"], strict=True):
         inside = any(start <= first < last <= end for start, end in written.learned)
         assert label == (token if inside else IGNORED)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3))), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)))
+)
+def test_a_token_is_learned_where_it_lies_inside_of_a_stretch_and_is_not_empty(
+    steps: list[tuple[int, int]], gaps: list[tuple[int, int]]
+) -> None:
+    offsets, spans, place = [], [], 0
+    for step, width in steps:
+        offsets.append((place + step, place + step + width))
+        place += step + width
+    place = 0
+    for gap, width in gaps:
+        spans.append((place + gap, place + gap + width))
+        place += gap + width
+    inside = [any(a <= first < last <= b for a, b in spans) for first, last in offsets]
+    assert list(_mask(offsets, spans)) == inside
 
 
 def test_a_row_is_written_once_where_its_roles_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
