@@ -43,6 +43,7 @@ class Answers {
   start() {
     const keys = (event) => (this.element.isConnected ? this.key(event) : document.removeEventListener("keydown", keys));
     document.addEventListener("keydown", keys);
+    new IntersectionObserver(() => this.keepAddress()).observe(this.element);
     this.watch("value", () => this.draw());
     this.watch("hint", () => this.drawHint());
     this.drawHint();
@@ -75,7 +76,7 @@ class Answers {
     keyed(this.grid, shown.columns, make, (node, column) => updateColumn(node, column, shown));
     say(this.status, shown.status ?? "");
     this.drawVote(shown);
-    if (shown.id && shown.id !== before.id) this.keepAddress(shown.id);
+    if (shown.id && shown.id !== before.id) this.keepAddress();
     if (shown.id !== before.id || Boolean(shown.vote) !== Boolean(before.vote)) this.past.ask();
   }
 
@@ -149,9 +150,11 @@ class Answers {
     field?.select();
   }
 
-  keepAddress(id) {
+  /** The address names the comparison that is shown while this tab is. */
+  keepAddress() {
+    if (!this.last.id) return;
     const query = new URLSearchParams(location.search);
-    query.set("id", id);
+    this.element.offsetParent === null ? query.delete("id") : query.set("id", this.last.id);
     history.replaceState(history.state, "", `${location.pathname}?${query.toString().replaceAll("%2C", ",")}`);
   }
 }
