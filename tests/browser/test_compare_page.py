@@ -21,6 +21,7 @@ from tests.browser.conftest import ROOT, Late, OpenPage, Served, blocking_faults
 from tests.furnish import add_adapter
 from tests.workshop import QUICK, add_rows, wait_for
 
+FETCH = "address => fetch(address).then(answer => answer.text())"
 SLOW = 90_000  # milliseconds; the answerer has to load torch
 
 
@@ -200,6 +201,7 @@ def test_a_blind_vote_is_blind_in_all_that_reaches_the_browser(
     for secret in [*people, *(str(hashed).rpartition(":")[2][:7] for hashed in hashes)]:
         assert [text for text in seen if secret.lower() in text.lower()] == [], secret
     assert any("is best" in text for text in seen)
+    assert page.evaluate(FETCH, f"/download/comparisons.md?id={kept.id}") == ""
     assert any(kept.answers[0].text in text for text in texts(page))
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("2")
@@ -209,6 +211,8 @@ def test_a_blind_vote_is_blind_in_all_that_reaches_the_browser(
     expect(columns(page).nth(1)).to_contain_text("Your choice")
     proof = re.compile(r"KL \d\.\d{3} from base.*tensors \w{7}")
     expect(columns(page).nth(order(3, kept.sides).index(1))).to_contain_text(proof)
+    assert f"### {chosen.name} (chosen)" in page.evaluate(FETCH, f"/download/comparisons.md?id={kept.id}")
+    assert '"chosen"' in page.evaluate(FETCH, "/download/preference-pairs.jsonl")
     expect(page.locator(".scores")).to_contain_text("1 blind vote on 1 prompt")
     expect(page).to_have_url(re.compile(f"[?&]id={kept.id}(&|$)"))
     page.reload()
