@@ -143,6 +143,20 @@ class JobShelf(LineShelf):
         self._discard(free)
         return moved
 
+    def begin_again(self, job_id: int, token: int, why: str, **settings: Any) -> Job:
+        """Queue the job that is held under `token` once more, with other `settings`; for `why` its attempt has ended.
+
+        Interrupted and queued, or neither. LeaseLost as `move`.
+        """
+        with self._database.writing() as session:
+            job = found(session, Job, job_id)
+            check_token(job, token)
+            self._shift(session, job, "interrupted", "worker", why)
+            self._shift(session, job, "queued", "worker", why)
+            job.settings = {**job.settings, **settings}
+            _forget_attempt(session, job)
+            return settled(session, job)
+
     def request_stop(self, job_id: int, how: Literal["keep", "cancel", "pause"], who: str = "person") -> Job:
         """Ask for the end of a job: "keep" what it learned so far, or "cancel" it; or "pause" it.
 

@@ -76,7 +76,7 @@ class Checkpoints:
             return
         self._kept_step = state.step if state else 0
         self._store.rewind(job.id, job.token, state.step if state else None)
-        said = " ".join([*self._problems, *_where_from(state, job.checkpoint_step), *_rounding(state, self._device)])
+        said = " ".join([*self._problems, *_where_from(state, job.checkpoint_step), *self._rounding(state)])
         log.info("%s", said)
         self._lease.report(resumed=said, resumed_from=self._kept_step)
 
@@ -85,9 +85,20 @@ class Checkpoints:
         if problems:
             raise CheckpointError(" ".join(problems))
         state = checkpoint.read(self._store.checkpoint_path(row))
-        if _as_now(state.run) != self._run:
+        if _bound(_as_now(state.run)) != _bound(self._run):
             raise CheckpointError("Settings, data or base model of the run were others when it was written.")
         return state
+
+    def _rounding(self, state: Checkpoint | None) -> list[str]:
+        """That the rest of the run may have other last bits than without the interruption, and why; or nothing."""
+        if state is None:
+            return []
+        then, now = (run["settings"]["micro_batch"] for run in (_as_now(state.run), self._run))
+        rows = [f"the number of rows at once ({then} then, {now} now)"] if then != now else []
+        different = [*rows, *checkpoint.rounding_differs(state.machine, checkpoint.machine(self._device))]
+        if not different:
+            return []
+        return [f"From here on it may not be bit-equal to a run without the interruption: {', '.join(different)}."]
 
     # --- keeping --------------------------------------------------------------------------------------------------
 
@@ -144,6 +155,11 @@ def set_up(job: Job, settings: RunSettings, start: Adapter | None, copies: int) 
     }
 
 
+def _bound(run: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint must share with the run that goes on from it: all but how many rows are computed at once."""
+    return {**run, "settings": {**run.get("settings", {}), "micro_batch": None}}
+
+
 def _as_now(run: dict[str, Any]) -> dict[str, Any]:
     """A set-up as this version writes it: a setting that has come since has its default."""
     try:
@@ -157,13 +173,6 @@ def _where_from(state: Checkpoint | None, newest: int) -> list[str]:
     from_here = f"Continued from step {state.step}." if state else "Began again at the first step."
     lost = newest - (state.step if state else 0)
     return [from_here, f"{lost} steps are trained again."] if lost else [from_here]
-
-
-def _rounding(state: Checkpoint | None, device: str) -> list[str]:
-    different = checkpoint.rounding_differs(state.machine, checkpoint.machine(device)) if state else []
-    if not different:
-        return []
-    return [f"From here on it may not be bit-equal to a run without the interruption: {', '.join(different)}."]
 
 
 def _unsafe(step: int) -> str:

@@ -31,11 +31,17 @@ REPORT = 1.0  # seconds between two reports at least: a commit costs millisecond
 
 ON_DEVICE = frozenset({"train"})  # kinds that wait for the device; the others go beside them
 QUEUE_PAUSED = "queue_paused"  # the setting: whether waiting runs stay where they are
+SPARE_MEMORY = "spare_memory"  # the setting: whether a run goes on with fewer rows at once when memory is too small
 
 
 def queue_paused(store: Store) -> bool:
     """Whether runs that wait stay where they are, by the wish of a person."""
     return store.recall(QUEUE_PAUSED, False) is True
+
+
+def spares_memory(store: Store) -> bool:
+    """Whether a run for which memory was too small goes on by itself with half as many rows at once."""
+    return store.recall(SPARE_MEMORY, True) is not False
 
 
 def may_start(store: Store) -> list[Job]:
@@ -144,6 +150,12 @@ class Lease:
         if to not in LIVE:
             self._finish()
         self.job = patiently(lambda: self._store.move(self.job.id, to, why=why, who="worker", token=self.job.token))
+
+    def begin_again(self, why: str, **settings: Any) -> None:
+        """Put the job back into the queue with other settings, after handing in what was measured. LeaseLost."""
+        patiently(self.hand_in)
+        self._finish()
+        self.job = patiently(lambda: self._store.begin_again(self.job.id, self.job.token, why, **settings))
 
     def hand_in(self) -> None:
         """Write what is pending in one transaction; on an error it stays pending. LeaseLost, StoreError."""

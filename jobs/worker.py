@@ -17,10 +17,11 @@ from pathlib import Path
 from adapters_store.errors import LeaseLost
 from adapters_store.store import Store
 from adapters_store.tables import Job
+from engine.settings import parse
 from jobs import errors, process
 from jobs.ending import Ended, Ending
 from jobs.progress import again, paused
-from jobs.queue import Lease
+from jobs.queue import Lease, spares_memory
 
 log = logging.getLogger("worker")
 
@@ -97,7 +98,11 @@ def _record_failure(store: Store, lease: Lease, error: Exception) -> None:
     """A run with a checkpoint is not given up for a full disk or a drive that is not there: it can be continued."""
     job = store.job(lease.job.id)
     why = in_words(error, job)
-    if job.checkpoint_step is None or errors.is_hopeless(error):
+    fewer = _fewer_rows(store, job) if errors.is_memory(error) else None
+    if fewer:
+        where = f"It goes on from step {job.checkpoint_step}" if job.checkpoint_step else "It begins again"
+        lease.begin_again(f"{_too_little_memory(job)} {where}, {fewer} at once.", micro_batch=fewer)
+    elif job.checkpoint_step is None or errors.is_hopeless(error):
         lease.move("failed", why)
     else:
         lease.move("interrupted", f"{why} {again(job.kind, job.checkpoint_step)}")
@@ -112,11 +117,23 @@ def in_words(error: Exception, job: Job) -> str:
 
 
 def _out_of_memory(job: Job) -> str:
-    at_once, length = job.settings.get("micro_batch"), job.settings.get("length")
-    if not isinstance(at_once, int) or not isinstance(length, int):
+    if job.kind != "train":
         return "There was not enough memory. Close other programs and start it again."
-    advice = f"Try {at_once // 2} rows at once" if at_once > 1 else f"Try a length of {max(8, length // 2)}"
-    return f"There was not enough memory for {at_once} rows of up to {length} tokens at once. {advice}."
+    settings = parse(job.settings)
+    fewer, shorter = settings.micro_batch // 2, max(8, settings.length // 2)
+    return f"{_too_little_memory(job)} Try {f'{fewer} rows at once' if fewer else f'a length of {shorter}'}."
+
+
+def _too_little_memory(job: Job) -> str:
+    settings = parse(job.settings)
+    return f"There was not enough memory for {settings.micro_batch} rows of up to {settings.length} tokens at once."
+
+
+def _fewer_rows(store: Store, job: Job) -> int | None:
+    """How many rows at once the run is to go on with; None if it should not, or has one row at once already."""
+    if job.kind != "train" or job.stop or not spares_memory(store):
+        return None
+    return parse(job.settings).micro_batch // 2 or None
 
 
 def main() -> int:
