@@ -147,12 +147,13 @@ class Runner:
         self._store.move(job.id, "queued", why=f"{_first_sentence(job.why)} {where}", who="runner")
 
     def _give_up(self, job: Job, returncode: int) -> None:
-        """A worker ended before it could claim its job. Trying again would do the same for ever."""
-        log_file = self._log(job)
+        """A worker ended before it could claim its job. One that was killed says nothing about the job."""
         if self._store.claim(job.id, process.identify()):
-            why = f"The worker could not begin: it {process.how_it_ended(returncode)}. Its log is {log_file}."
-            to = "failed" if job.checkpoint_step is None else "interrupted"
+            why = f"The worker could not begin: it {process.how_it_ended(returncode)}. Its log is {self._log(job)}."
+            to = "failed" if returncode > 0 and job.checkpoint_step is None else "interrupted"
             self._store.move(job.id, to, why=why, who="runner")
+            if returncode < 0:
+                self._continue(job.id)
 
     # --- stopping -------------------------------------------------------------------------------------------------
 

@@ -77,3 +77,15 @@ def test_a_folder_whose_publishing_failed_at_the_last_is_not_there(
         published(store, "adapters")
     assert store.files.published("adapters") == []
     assert list((store.files.root / "temp").iterdir()) == []
+
+
+@pytest.mark.parametrize(("returncode", "state", "attempts"), [(-9, "interrupted", 3), (1, "failed", 1)])
+def test_a_worker_killed_before_it_could_claim_its_job_is_replaced_like_any_other(
+    store: Store, returncode: int, state: str, attempts: int
+) -> None:
+    job, runner = store.submit("train", "run", {}), Runner(store)
+    while store.job(job.id).state == "queued":
+        runner._settle(job.id, returncode)
+    ended = store.job(job.id)
+    assert (ended.state, ended.attempt) == (state, attempts)
+    assert ended.why.startswith("The worker could not begin: it ")
