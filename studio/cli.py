@@ -17,9 +17,11 @@ from studio.adapter_commands import adapters
 from studio.compare_commands import compare, comparisons, votes
 from studio.data_commands import data as data_sets
 from studio.deferred import Deferred
+from studio.disk_commands import show_disk
 from studio.edge import CommandFailed, at_the_edge
 from studio.grid_commands import train_grid
 from studio.line_commands import JobNumber, move_job, pause_run, queue
+from studio.log_commands import show_log
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.terminal import plain, print_json, say, show, table
@@ -28,10 +30,12 @@ from studio.words import ANEW
 if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import Job
+    from jobs import queue as turns
     from jobs import runner
     from studio import actions, again, asking, doctor, line, records
 else:
-    runner, actions, again = Deferred("jobs.runner"), Deferred("studio.actions"), Deferred("studio.again")
+    runner, turns = Deferred("jobs.runner"), Deferred("jobs.queue")
+    actions, again = Deferred("studio.actions"), Deferred("studio.again")
     asking, doctor, records = Deferred("studio.asking"), Deferred("studio.doctor"), Deferred("studio.records")
     line = Deferred("studio.line")
 
@@ -52,8 +56,10 @@ app.add_typer(data_sets, name="data")
 app.add_typer(comparisons, name="comparisons")
 app.add_typer(votes, name="votes")
 app.command("compare")(compare)
+app.command("disk")(show_disk)
 jobs.command("move")(move_job)
 jobs.command("pause")(pause_run)
+jobs.command("log")(show_log)
 jobs.add_typer(queue, name="queue")
 
 
@@ -220,6 +226,23 @@ def auto_resume(
         on = runner.auto_resume(store)
     says = f"go on by themselves, up to {runner.MOST_ATTEMPTS} attempts" if on else "wait for a person"
     show(as_json, {"auto_resume": on}, f"Interrupted runs {says}.")
+
+
+@jobs.command("spare-memory")
+def spare_memory(
+    switch: Annotated[
+        OnOff | None, typer.Argument(metavar="on|off", help="Left out: say which it is.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Let a run that memory is too small for go on with half the rows at once. If not, it fails and says why."""
+    with asking.opened(data_dir) as store:
+        if switch:
+            store.remember(turns.SPARE_MEMORY, switch is OnOff.ON)
+        on = turns.spares_memory(store)
+    says = "go on with half as many rows at once" if on else "fail and say what to change"
+    show(as_json, {"spare_memory": on}, f"Runs for which memory is too small {says}.")
 
 
 # --- health -------------------------------------------------------------------------------------------------------

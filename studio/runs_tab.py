@@ -17,8 +17,8 @@ from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import runner
-from jobs.queue import queue_paused
-from studio import actions, again, line, live_chart, run_facts
+from jobs.queue import SPARE_MEMORY, queue_paused, spares_memory
+from studio import actions, again, job_log, line, live_chart, run_facts
 from studio.latest import Latest
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, scripted
@@ -115,6 +115,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
             "open": _open(job) if job else None,
             "curve": _curve(job, asked) if job else None,
             "auto_resume": runner.auto_resume(store),
+            "spare_memory": spares_memory(store),
             "queue": {"paused": queue_paused(store), "says": line.PAUSED, "unlisted": known.unlisted},
         }
 
@@ -132,6 +133,12 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         return live_chart.curve(
             store, job, known if isinstance(known, str) else "", after if isinstance(after, int) else -1
         )
+
+    def runs_log(question: object) -> Answer:
+        """What a job has logged behind so many bytes."""
+        asked = question if isinstance(question, dict) else {}
+        job = store.job(_id(asked))
+        return job_log.stretch(store.files.log(f"job-{job.id}"), _whole(asked, "after"))._asdict()
 
     def stop_run(question: object) -> Answer:
         """End a job: keep the adapter so far, or cancel it. Or pause it."""
@@ -164,15 +171,35 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         job = again.retry(store, store.job(_id(question if isinstance(question, dict) else {})))
         return {"open": job.id} if job else {}
 
+    return [
+        *(runs_state, runs_stretch, runs_log),
+        *(stop_run, train_again, more_epochs, retry),
+        *_of_the_line(store),
+        *_switches(store),
+    ]
+
+
+def _switches(store: Store) -> list[Callable[[object], Answer]]:
+    """What the page may switch on and off, for all runs."""
+
     def set_auto_resume(question: object) -> Answer:
         """Whether interrupted runs go on by themselves."""
-        on = question.get("on") if isinstance(question, dict) else None
-        if not isinstance(on, bool):
-            raise ValueError(f"The switch is on or off, not {on!r}.")
-        store.remember(runner.AUTO_RESUME, on)
+        store.remember(runner.AUTO_RESUME, _on(question))
         return {}
 
-    return [runs_state, runs_stretch, stop_run, train_again, more_epochs, retry, set_auto_resume, *_of_the_line(store)]
+    def set_spare_memory(question: object) -> Answer:
+        """Whether a run for which memory is too small goes on with fewer rows at once."""
+        store.remember(SPARE_MEMORY, _on(question))
+        return {}
+
+    return [set_auto_resume, set_spare_memory]
+
+
+def _on(question: object) -> bool:
+    on = question.get("on") if isinstance(question, dict) else None
+    if not isinstance(on, bool):
+        raise ValueError(f"The switch is on or off, not {on!r}.")
+    return on
 
 
 def _of_the_line(store: Store) -> list[Callable[[object], Answer]]:
@@ -186,10 +213,7 @@ def _of_the_line(store: Store) -> list[Callable[[object], Answer]]:
 
     def pause_queue(question: object) -> Answer:
         """Keep waiting runs where they are, or let their turns come again."""
-        on = question.get("on") if isinstance(question, dict) else None
-        if not isinstance(on, bool):
-            raise ValueError(f"The queue is paused or not, not {on!r}.")
-        line.pause_queue(store, on)
+        line.pause_queue(store, _on(question))
         return {}
 
     return [move_in_line, pause_queue]
@@ -248,5 +272,5 @@ def _id(asked: dict[str, Any]) -> int:
 def _whole(asked: dict[str, Any], name: str) -> int:
     number = asked.get(name)
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**53:
-        raise ValueError(f"A step is a whole number, not {number!r}.")
+        raise ValueError(f"{name} is a whole number, not {number!r}.")
     return number

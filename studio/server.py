@@ -18,9 +18,10 @@ from starlette.background import BackgroundTask
 
 from adapters_store.errors import NotFound, StoreError
 from adapters_store.store import Store
-from studio import actions
+from studio import actions, job_log
 from studio.guard import LocalGuard, cookie_name, token_of
 from studio.static_files import static_files, static_url
+from studio.words import file_name
 
 if TYPE_CHECKING:
     from studio.page import Studio
@@ -145,6 +146,14 @@ def _add_routes(app: FastAPI, store: Store) -> None:
         with _refusing():
             text, name = actions.metrics_csv(store, job_id)
         return Response(text, media_type="text/csv", headers=_as_file(name))
+
+    @app.get("/download/log/{job_id}.txt")
+    def log(job_id: Number) -> Response:
+        with _refusing():
+            job = store.job(job_id)
+        lines = job_log.lines(store.files.log(f"job-{job.id}"))
+        name = f"{file_name(job.name)}-log.txt"
+        return StreamingResponse(lines, media_type="text/plain; charset=utf-8", headers=_as_file(name))
 
 
 def _zipped(store: Store, adapter_id: int) -> Response:

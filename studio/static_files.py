@@ -15,7 +15,8 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent / "static"
 PLOTLY = "plotly.min.js"
 MODULES = ("runs.js", "library.js", "compare.js")
-PARTS = ("curve_card.js", "dom.js", "line.js", "live_chart.js")  # imported by modules, under their bare names
+# Imported by modules, under their bare names.
+PARTS = ("curve_card.js", "dom.js", "line.js", "live_chart.js", "log_part.js")
 
 
 @cache

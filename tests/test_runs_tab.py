@@ -102,13 +102,14 @@ def test_an_interrupted_run_is_discarded_with_its_checkpoints(store: Store, ask:
     assert store.files.published("checkpoints") == []
 
 
-def test_whether_interrupted_runs_go_on_by_themselves_is_remembered(store: Store, ask: dict[str, Ask]) -> None:
-    assert ask["runs_state"]({})["auto_resume"] is True
+@pytest.mark.parametrize("switch", ["auto_resume", "spare_memory"])
+def test_how_runs_go_on_by_themselves_is_remembered(ask: dict[str, Ask], switch: str) -> None:
+    assert ask["runs_state"]({})[switch] is True
     for on in (False, True):
-        assert ask["set_auto_resume"]({"on": on}) == {}
-        assert ask["runs_state"]({})["auto_resume"] is on
-    assert "did not work" in ask["set_auto_resume"]({"on": "maybe"})["problem"]
-    assert ask["runs_state"]({})["auto_resume"] is True
+        assert ask[f"set_{switch}"]({"on": on}) == {}
+        assert ask["runs_state"]({})[switch] is on
+    assert "did not work" in ask[f"set_{switch}"]({"on": "maybe"})["problem"]
+    assert ask["runs_state"]({})[switch] is True
 
 
 def test_while_only_progress_is_made_only_what_is_under_way_is_told_again(
@@ -141,3 +142,15 @@ def test_a_job_older_than_the_list_is_still_opened(
 def test_a_stretch_without_whole_steps_is_refused_in_words(finished: Job, ask: dict[str, Ask], step: object) -> None:
     assert "problem" in ask["runs_stretch"]({"job": finished.id, "from": 1, "to": step})
     assert ask["runs_stretch"]({"job": finished.id, "from": 1, "to": 2})["from"] == 1
+
+
+def test_the_log_of_the_open_run_is_asked_for_from_where_the_page_has_it(
+    store: Store, finished: Job, ask: dict[str, Ask]
+) -> None:
+    asked = {"job": finished.id, "after": 0}
+    assert ask["runs_log"](asked) == {"text": "", "end": 0, "left_out": 0}
+    store.files.log(f"job-{finished.id}").write_text("one\n<b>two\n")
+    assert ask["runs_log"]({**asked, "after": 4}) == {"text": "<b>two\n", "end": 11, "left_out": 0}
+    for wrong in (None, -1, "4", True, 2**60):
+        assert "problem" in ask["runs_log"]({**asked, "after": wrong})
+    assert "problem" in ask["runs_log"]({"job": 999, "after": 0})

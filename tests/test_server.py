@@ -178,11 +178,22 @@ def test_a_curve_is_downloaded_by_number(client: TestClient, library: Store) -> 
     assert answer.headers["content-disposition"] == 'attachment; filename="a-curve-metrics.csv"'
 
 
+def test_a_log_is_downloaded_by_number_as_text_that_steers_nothing(client: TestClient, library: Store) -> None:
+    job = library.submit("train", "a log", {})
+    assert client.get(f"/download/log/{job.id}.txt").text == ""
+    library.files.log(f"job-{job.id}").write_bytes(b"first\n\x1b]0;evil\x07<script>\xff")
+    answer = client.get(f"/download/log/{job.id}.txt")
+    assert answer.text == "first\n\\x1b]0;evil\\x07<script>\\xff"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="a-log-log.txt"'
+
+
 def test_a_download_of_what_is_not_there_is_refused_in_words(client: TestClient, library: Store) -> None:
     answer = client.get("/download/adapter/999")
     assert answer.status_code == 404
     assert "no adapter" in answer.json()["detail"]
     assert client.get("/download/metrics/999.csv").status_code == 404
+    assert client.get("/download/log/999.txt").status_code == 404
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "1.5", "x", "99999999999999999999", "../1", "1%2f..%2f1"])

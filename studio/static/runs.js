@@ -5,6 +5,7 @@ import { curveCard } from "./curve_card.js";
 import { clock, h, keyed, say, setPill, show, when } from "./dom.js";
 import { Line, keepFocus } from "./line.js";
 import { LiveChart } from "./live_chart.js";
+import { LogPart } from "./log_part.js";
 
 const PAUSE = { live: 700, still: 1500 }; // ms between two questions
 const PATIENCE = [1000, 2000, 4000, 8000, 15000]; // ms to wait after a failed one, then longer
@@ -107,8 +108,9 @@ class Runs {
 
   // --- showing ---
 
-  take({ revision, rows, going, open, curve, auto_resume: auto, queue }) {
+  take({ revision, rows, going, open, curve, auto_resume: auto, spare_memory: spare, queue }) {
     this.parts.auto.checked = auto;
+    this.parts.spare.checked = spare;
     this.line.show(queue);
     this.listed = revision;
     if (rows) this.showRows(rows);
@@ -173,6 +175,7 @@ class Runs {
     this.showButtons(open);
     show(parts.curve, open.train && (open.state !== "queued" || this.chart.length > 0) );
     if (open.train) this.showCurve(open, curve);
+    this.log.show(open);
   }
 
   forget(id) {
@@ -286,7 +289,8 @@ class Runs {
     parts.buttons = this.makeButtons();
     parts.list = this.makeList();
     parts.empty = this.makeEmpty();
-    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts));
+    this.log = new LogPart((question) => this.server.runs_log(question));
+    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts), this.log.element);
     parts.stale = h("p", { class: "stale-line", role: "status", hidden: true });
     this.element.replaceChildren(h("div", { class: "runs" }, parts.list, h("div", {}, parts.stale, parts.empty, parts.run)));
     this.chart = new LiveChart(parts, plotly, (from, to) => this.stretch(from, to));
@@ -325,9 +329,14 @@ class Runs {
     });
     boxes[1].append(unlisted);
     boxes[2].before(more);
-    const auto = (this.parts.auto = h("input", { type: "checkbox", onchange: () => this.ask("set_auto_resume", { on: auto.checked }) }));
-    const go = h("label", { class: "auto-resume" }, auto, "Interrupted runs go on by themselves");
-    return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), notice, boxes[0], boxes[1], more, boxes[2], h("div", { class: "runs-switches" }, go, pause), told);
+    const go = this.makeSwitch("auto", "set_auto_resume", "Interrupted runs go on by themselves");
+    const fewer = this.makeSwitch("spare", "set_spare_memory", "Out of memory: go on with half the rows at once");
+    return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), notice, boxes[0], boxes[1], more, boxes[2], h("div", { class: "runs-switches" }, go, fewer, pause), told);
+  }
+
+  makeSwitch(name, question, words) {
+    const box = (this.parts[name] = h("input", { type: "checkbox", onchange: () => this.ask(question, { on: box.checked }) }));
+    return h("label", { class: "auto-resume" }, box, words);
   }
 
   makeEmpty() {
