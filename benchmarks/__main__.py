@@ -28,6 +28,7 @@ PARTS = {
     "library": "Library",
     "page": "Page and command line",
     "data": "Data",
+    "tokens": "Tokens",
 }
 HEADER = """# Benchmarks
 
