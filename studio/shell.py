@@ -1,6 +1,6 @@
 """The frame all tabs hang in: the top bar, the tabs, the pulse that tells what changed, and the fields tabs share.
 
-A tab never writes into another tab's widgets: it sets one of the hidden fields here (`job`, `adapter`, `contestants`)
+A tab never writes into another tab's widgets: it sets one of the hidden fields here (`job`, `adapter`, `data`, ...)
 and the other tab listens. Nothing about a visitor is kept on the server, so a page can be reloaded, or opened twice, at
 any time.
 """
@@ -15,8 +15,9 @@ import gradio as gr
 from studio.page import Studio, log
 from studio.static_files import module
 
-TabName = Literal["train", "runs", "library", "compare"]
-TABS: tuple[TabName, ...] = ("train", "runs", "library", "compare")
+TabName = Literal["train", "runs", "library", "compare", "data"]
+TABS: tuple[TabName, ...] = ("train", "runs", "library", "compare", "data")
+FIELDS = ("job", "adapter", "contestants", "start", "data", "train_with")  # that tabs share, as in Shell
 
 _TOP = """
 <div class="top-row">
@@ -58,7 +59,8 @@ def scripted(script: str, mount: str, given: str, events: str, **options: Any) -
 
 @dataclass
 class Shell:
-    """What the tabs share. `page.load(fn, ...)` runs when a page is opened; `start` is the adapter to train on from.
+    """What the tabs share. `page.load(fn, ...)` runs when a page is opened; `start` is the adapter to train on from,
+    `train_with` the data set to train with.
 
     `opened.then(fn, ...)` runs once the fields hold what the address names.
     """
@@ -70,13 +72,15 @@ class Shell:
     adapter: gr.Textbox
     contestants: gr.Textbox
     start: gr.Textbox
+    data: gr.Textbox
+    train_with: gr.Textbox
     opened: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.opened = self._read_address()
 
     def _read_address(self) -> Any:
-        def from_address(request: gr.Request) -> tuple[Any, Any, Any, Any]:
+        def from_address(request: gr.Request) -> tuple[Any, Any, Any, Any, Any]:
             query = request.query_params
             tab = query.get("tab", "train")
             # What the address does not name is left alone: somebody quick may have chosen it already.
@@ -85,9 +89,10 @@ class Shell:
                 _number(query.get("job")) or gr.skip(),
                 _number(query.get("adapter")) or gr.skip(),
                 _ids(query.get("contestants")) or gr.skip(),
+                _number(query.get("data")) or gr.skip(),
             )
 
-        shown = [self.tabs, self.job, self.adapter, self.contestants]
+        shown = [self.tabs, self.job, self.adapter, self.contestants, self.data]
         return self.page.load(from_address, None, shown, show_progress="hidden", queue=False)
 
     def go(self, tab: TabName) -> gr.Tabs:
@@ -135,13 +140,13 @@ def connect(shell: Shell) -> None:
     def open_run(event: gr.EventData) -> tuple[gr.Tabs, str]:
         return shell.go("runs"), _number(str(getattr(event, "id", "")))
 
-    fields = [shell.job, shell.adapter, shell.contestants]
+    fields = [shell.job, shell.adapter, shell.contestants, shell.data]
     shell.pulse.open_run(open_run, None, [shell.tabs, shell.job], show_progress="hidden", queue=False)
     for one in fields:
         one.change(
             None,
             fields,
             None,
-            js="(job, adapter, contestants) => { window.studioAddress({job, adapter, contestants}) }",
+            js="(job, adapter, contestants, data) => { window.studioAddress({job, adapter, contestants, data}) }",
             show_progress="hidden",
         )

@@ -85,6 +85,11 @@ class TrainEvents:
         choices = [(train_facts.data_label(d), d.id) for d in self.store.data_sets()]
         return {ui.data: gr.update(choices=choices, value=data.id), ui.drop: None, ui.drop_problems: ""}
 
+    def look_at_data(self, data_id: object) -> Updates:
+        """Go to the chosen data set on its own tab."""
+        data = self._data(data_id)
+        return {self.shell.tabs: self.shell.go("data"), self.shell.data: str(data.id) if data else gr.skip()}
+
     # --- models that are not here yet -----------------------------------------------------------------------------
 
     def look(self, looked_at: object) -> Updates:

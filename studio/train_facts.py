@@ -44,12 +44,19 @@ def data_help(data: DataSet | None) -> str:
     """The line under the data set: how its columns were understood."""
     if data is None:
         return '<p class="help">Drop a file below to begin.</p>'
+    look = '<button type="button" class="link">Look at it</button>'
+    return f'<p class="help">{html.escape(understood(data))} {look}</p>'
+
+
+def understood(data: DataSet) -> str:
+    """How the rows of a data set were understood, in a sentence."""
+    if said := data.facts.get("understood"):
+        return str(said)
     columns: Mapping[str, str] = data.facts.get("columns") or {}
     try:
-        understood = detect([dict.fromkeys(columns.values(), "")]).understood
+        return detect([dict.fromkeys(columns.values(), "")]).understood
     except DataError:
-        understood = f"Read as {data.format}."
-    return f'<p class="help">{html.escape(understood)}</p>'
+        return f"Read as {data.format}."
 
 
 def rows_shown(rows: Sequence[Row], total: int) -> str:

@@ -45,7 +45,11 @@ class Layout:
                     self.other = gr.Button("Add a model", size="sm", elem_classes="link", elem_id="other-model")
                 with gr.Column(min_width=220, elem_classes="tight"):
                     self.data = forms.unjudged(gr.Dropdown([], label="Data set", interactive=True, elem_id="data"))
-                    self.data_help = html(train_facts.data_help(None))
+                    self.data_help = html(
+                        train_facts.data_help(None),
+                        js_on_load="""element.addEventListener('click', e => {
+                            if (e.target.closest('button')) trigger('look_at') })""",
+                    )
             self._other_model()
             self.start_from = forms.unjudged(
                 gr.Dropdown([], label="Start from", interactive=True, visible=False, elem_id="start-from")

@@ -66,6 +66,10 @@ class TrainStart:
             return {self.ui.problems: problem_list([_NO_START] if number else [])}
         return self.show(start.id, start.base_model_id, start.data_set_id or data_id, *rest)
 
+    def train_with(self, wish: object, start_id: object, base_id: object, data_id: object, *rest: object) -> Updates:
+        """Choose a data set that was asked for elsewhere on the page."""
+        return self.show(start_id, base_id, _number(str(wish or "").partition(" ")[0]) or data_id, *rest)
+
     def offer(self, start_id: object, base_id: object, *rest: object) -> Updates:
         """The adapters of this base, after some came or went; what is chosen stays chosen while it is there."""
         start = self._start(start_id)

@@ -80,6 +80,8 @@ class _Wires:
             self._on(way, starts.show, asked, shown, ui.problems, **_IN_TURN)
         self._on(shell.start.change, starts.begin, [shell.start, *rest], shown, ui.problems, **_IN_TURN)
         self._on(shell.pulse.adapters_changed, starts.offer, asked, shown, ui.problems, **_IN_TURN)
+        self._on(shell.train_with.change, starts.train_with, [shell.train_with, *asked], shown, ui.problems, **_IN_TURN)
+        self._on(ui.data_help.look_at, on.look_at_data, [ui.data], [shell.tabs, shell.data], ui.problems)
 
     def models(self, shell: Shell) -> None:
         """The way of the starter model, and models from elsewhere."""

@@ -1,12 +1,12 @@
-"""The page, as a table of contents: the top bar, four tabs, and what connects them."""
+"""The page, as a table of contents: the top bar, five tabs, and what connects them."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-from studio import compare_tab, library_tab, runs_tab, train_tab
+from studio import compare_tab, data_tab, library_tab, runs_tab, train_tab
 from studio.page import Studio
-from studio.shell import Shell, connect, hidden, top_bar
+from studio.shell import FIELDS, Shell, connect, hidden, top_bar
 
 
 def build_page(studio: Studio) -> gr.Blocks:
@@ -14,7 +14,7 @@ def build_page(studio: Studio) -> gr.Blocks:
     page = gr.Blocks(title="LoRA Studio", fill_width=True, analytics_enabled=False)
     with page:
         pulse = top_bar(studio)
-        fields = {name: hidden(name) for name in ("job", "adapter", "contestants", "start")}
+        fields = {name: hidden(name) for name in FIELDS}
         with gr.Tabs(selected="train", elem_id="tabs") as tabs:
             shell = Shell(page, tabs, pulse, **fields)
             with gr.Tab("Train", id="train", elem_id="tab-train"):
@@ -25,5 +25,7 @@ def build_page(studio: Studio) -> gr.Blocks:
                 library_tab.build(studio, shell)
             with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
                 compare_tab.build(studio, shell)
+            with gr.Tab("Data", id="data", elem_id="tab-data"):
+                data_tab.build(studio, shell)
         connect(shell)
     return page

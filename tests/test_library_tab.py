@@ -12,7 +12,7 @@ from adapters_store.store import Store
 from jobs.ask import Answerer
 from studio.library_tab import Library
 from studio.page import Studio
-from studio.shell import Shell, hidden, html
+from studio.shell import FIELDS, Shell, hidden, html
 from tests.furnish import add_adapter, furnish
 from tests.pages import in_a_loop
 
@@ -26,7 +26,7 @@ def made(store: Store) -> tuple[Library, Handlers]:
             pulse = html()
             for event in ("adapters_changed", "jobs_changed", "models_changed"):
                 setattr(pulse, event, pulse.change)
-            fields = map(hidden, ("job", "adapter", "contestants", "start"))
+            fields = map(hidden, FIELDS)
             library = Library(
                 Studio(store, cast(Answerer, None), store.files.root), Shell(page, gr.Tabs(), pulse, *fields)
             )

@@ -16,7 +16,7 @@ from engine.sizing import count
 from jobs.ask import Answerer, AnswererError
 from studio import actions, line, train_facts, train_methods
 from studio.page import Studio
-from studio.shell import Shell, hidden, html
+from studio.shell import FIELDS, Shell, hidden, html
 from studio.train_events import TrainEvents
 from studio.train_layout import Layout
 from studio.train_settings import ORDER
@@ -85,7 +85,7 @@ def make(store: Store, data_dir: Path, *answers: Any) -> TrainEvents:
         page = gr.Blocks()
         with page:
             layout = Layout()
-            shell = Shell(page, gr.Tabs(), html(), *map(hidden, ("job", "adapter", "contestants", "start")))
+            shell = Shell(page, gr.Tabs(), html(), *map(hidden, FIELDS))
         return TrainEvents(studio, shell, layout)
 
     return in_a_loop(build)

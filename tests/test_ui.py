@@ -38,9 +38,9 @@ def test_no_browser_tab_keeps_a_connection_open(page: Any) -> None:
     assert page.get_config_file()["connect_heartbeat"] is False
 
 
-def test_the_page_has_the_four_tabs_of_this_release(page: Any) -> None:
+def test_the_page_has_the_five_tabs_of_this_release(page: Any) -> None:
     tabs = [c["props"]["label"] for c in page.get_config_file()["components"] if c["type"] == "tabitem"]
-    assert tabs == ["Train", "Runs", "Library", "Compare"]
+    assert tabs == ["Train", "Runs", "Library", "Compare", "Data"]
 
 
 @pytest.mark.parametrize("label", ["Base model", "Data set", "Contestants"])

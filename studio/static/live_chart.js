@@ -20,7 +20,7 @@ const SMALL = [
 
 let library; // Plotly is 4.8 MB: fetched once, when the first chart is seen
 
-function plotly(url) {
+export function plotly(url) {
   library ??= new Promise((done, failed) => {
     const script = document.createElement("script");
     script.src = url;
@@ -381,7 +381,7 @@ function decimals([low, high]) {
   return span > 0.8 ? ".1f" : span > 0.08 ? ".2f" : ".3f";
 }
 
-function colours(node) {
+export function colours(node) {
   const style = getComputedStyle(node);
   const names = { s1: "--s1", s2: "--s2", surface: "--surface", line: "--line", line2: "--line-2", ink2: "--ink-2", ink3: "--ink-3" };
   return Object.fromEntries(Object.entries(names).map(([key, name]) => [key, style.getPropertyValue(name).trim() || "#777"]));

@@ -87,8 +87,8 @@
   };
 
   // ---- the address bar: ?tab=runs&job=12 ----
-  const here = {tab: '', job: '', adapter: '', contestants: ''};
-  const shownOn = {job: 'runs', adapter: 'library', contestants: 'compare'};
+  const here = {tab: '', job: '', adapter: '', contestants: '', data: ''};
+  const shownOn = {job: 'runs', adapter: 'library', contestants: 'compare', data: 'data'};
 
   window.studioAddress = part => {
     Object.assign(here, part);

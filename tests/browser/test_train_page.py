@@ -183,9 +183,9 @@ def test_tabs_are_one_stop_and_move_by_arrow_keys(page: Page) -> None:
     expect(page.get_by_role("tab", name="Runs")).to_be_focused()
     expect(page).to_have_url(re.compile("tab=runs"))
     page.keyboard.press("End")
-    expect(page.get_by_role("tab", name="Compare")).to_be_focused()
+    expect(page.get_by_role("tab", name="Data")).to_be_focused()
     expect(page.locator("#tabs > .tab-wrapper [role=tab][tabindex='0']")).to_have_count(1)
-    assert page.get_by_role("tabpanel").get_attribute("aria-labelledby") == "tab-compare-button"
+    assert page.get_by_role("tabpanel").get_attribute("aria-labelledby") == "tab-data-button"
 
 
 def test_axe_finds_nothing_serious(open_page: OpenPage) -> None:
@@ -208,7 +208,7 @@ def test_a_phone_has_no_sideways_scroll_and_start_at_the_bottom(open_page: OpenP
     assert box is not None
     assert box["height"] >= 44
     assert 780 < box["y"] + box["height"] <= 844
-    expect(page.get_by_role("tab", name="Compare")).to_be_visible()
+    expect(page.get_by_role("tab", name="Data")).to_be_visible()
 
 
 def test_more_than_six_tabs_open_at_once(open_page: OpenPage) -> None:

@@ -1,0 +1,117 @@
+"""The Data tab as a person meets it: add a file, say what is what, see what will be learned, and train with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from adapters_store.store import Store
+from tests.browser.conftest import OpenPage, Served, blocking_faults
+from tests.furnish import add_adapter
+from tests.workshop import add_rows
+
+HOSTILE = ["{{name}}", "${window.hurt=7*7}", "<script>window.hurt=1</script>", "![x](http://elsewhere.example/x.png)"]
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """A table whose columns say nothing, with two rows that cannot be used, and text that is no markup."""
+    lines = [f"{HOSTILE[n % 4]} question {n}\tanswer {n}" for n in range(30)]
+    lines[11] = lines[17] = "lost\t"
+    file = tmp_path / "harbour talk.csv"
+    file.write_text("from_them\tfrom_us\n" + "\n".join(lines) + "\n")
+    return file
+
+
+def test_a_file_is_mapped_looked_at_as_the_model_sees_it_and_trained_with(
+    open_page: OpenPage, studio: Served, talk: Path
+) -> None:
+    page = open_page("tab=data")
+    page.get_by_role("button", name="Add data").click()
+    page.locator(".data-drop input").set_input_files(talk)
+    card = page.locator(".data-add")
+    expect(card).to_contain_text("from_them")
+    page.get_by_label("Prompt", exact=True).select_option("from_them")
+    page.get_by_label("Answer", exact=True).select_option("from_us")
+    expect(card.locator(".data-rows > li")).to_have_count(3)
+    expect(card.locator(".data-rows .learned").first).to_have_text("answer 0")
+    page.get_by_role("button", name="Add data set").click()
+    expect(card).to_contain_text("2 rows cannot be used.")
+    expect(card).to_contain_text("Line 13")
+    page.get_by_role("radio", name="Skip them").check()
+    page.get_by_role("button", name="Add data set").click()
+    expect(page.get_by_role("heading", name="harbour talk", exact=True)).to_be_visible()
+    expect(page.locator(".data")).to_contain_text("Left out: 2 rows")
+    assert page.evaluate("window.hurt") is None
+
+    rows = page.locator(".rows-card .data-rows > li")
+    expect(rows).to_have_count(10)
+    for number, text in enumerate(HOSTILE):
+        expect(rows.nth(number)).to_contain_text(text)
+    page.get_by_label("Go to row").fill("27")
+    page.get_by_label("Go to row").press("Enter")
+    expect(rows).to_have_count(2)
+    expect(rows.last).to_contain_text("question 29")
+
+    page.get_by_role("radio", name="As the model sees them").check()
+    expect(rows.last.locator(".learned").first).to_be_visible()
+    expect(rows.last.locator(".special").first).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Lengths of 28 rows"))).to_be_visible()
+    page.get_by_label("Length, tokens").fill("8")
+    expect(page.locator(".data-lost").first).to_contain_text("28 of 28 rows (100")
+    page.get_by_role("button", name="Go to row 1", exact=True).first.click()
+    expect(rows.first).to_contain_text(HOSTILE[0])
+    expect(rows.first.locator(".beyond").first).to_be_visible()
+    assert blocking_faults(page) == []
+
+    page.get_by_role("button", name="Train with it").click()
+    expect(page.get_by_label("Data set", exact=True)).to_have_value("harbour talk (28 rows)")
+    page.get_by_role("button", name="Start fine-tune").click()
+    expect(page.locator("#start-line")).to_contain_text("harbour talk-r16")
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.locator(".data")).to_contain_text("Used by 1 run")
+    page.locator(".data-users button").first.click()
+    expect(page).to_have_url(re.compile(r"tab=runs&job=\d+"))
+    assert page.evaluate("window.hurt") is None
+
+
+def opened(page: Page, name: str) -> None:
+    expect(page.locator(".data .open-name")).to_have_text(name)
+
+
+def test_a_set_is_renamed_deleted_brought_back_and_kept_while_it_is_in_use(open_page: OpenPage, studio: Served) -> None:
+    store: Store = studio.store
+    data = add_rows(store, 12)
+    page = open_page(f"tab=data&data={data.id}")
+    opened(page, "rows-12")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_label("New name").fill("<b>twelve</b>")
+    page.get_by_label("New name").press("Enter")
+    opened(page, "<b>twelve</b>")
+    expect(page.locator(".run-row.open")).to_contain_text("<b>twelve</b>")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("Deleted <b>twelve</b>.")).to_be_visible()
+    expect(page.locator(".run-name").get_by_text("twelve")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    opened(page, "<b>twelve</b>")
+    add_adapter(store, store.base_models()[0], data, "made-with-it")
+    expect(page.locator(".data-users")).to_contain_text("made-with-it")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("alert").filter(has_text="Adapters made with it: made-with-it")).to_be_visible()
+
+
+def test_pasted_rows_are_shown_at_once_and_a_phone_has_room_for_them(open_page: OpenPage, studio: Served) -> None:
+    page = open_page("tab=data", phone=True)
+    page.get_by_role("button", name="Add data").click()
+    page.get_by_role("radio", name="Paste").check()
+    page.get_by_label("Rows to paste").fill('{"prompt": "What is rain?", "completion": "Water."}\n')
+    page.get_by_role("button", name="Look at it").last.click()
+    expect(page.locator(".data-add .data-rows")).to_contain_text("What is rain?")
+    page.get_by_label("Name of the data set").fill("rain")
+    page.get_by_role("button", name="Add data set").click()
+    opened(page, "rain")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page).to_have_url(re.compile(r"tab=data&data=\d+"))
