@@ -1,4 +1,4 @@
-"""`python -m studio data ...`: check a file, and the data sets of a studio: add, list, show, delete.
+"""`python -m studio data ...`: check a file, and the data sets of a studio: add, list, show, clean, delete.
 
 A part of the command line, apart for its size; the edge and the exit codes are in `cli.py`. Imports neither torch nor
 Gradio.
@@ -22,16 +22,24 @@ if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import DataSet, Job
     from engine.data import check as rows_of
-    from jobs import adding_data, progress
+    from engine.data import hygiene
+    from jobs import adding_data, examining, progress
     from studio import actions, asking, data_report, records
 else:
     tables, rows_of = Deferred("adapters_store.tables"), Deferred("engine.data.check")
-    adding_data, progress = Deferred("jobs.adding_data"), Deferred("jobs.progress")
+    adding_data, examining, progress = (
+        Deferred("jobs.adding_data"),
+        Deferred("jobs.examining"),
+        Deferred("jobs.progress"),
+    )
+    hygiene = Deferred("engine.data.hygiene")
     actions, asking = Deferred("studio.actions"), Deferred("studio.asking")
     data_report, records = Deferred("studio.data_report"), Deferred("studio.records")
 
 SHOWN_ROWS = 3
 SHOWN_ERRORS = 10
+FIXES = ("exact", "near", "empty_answers", "echoes")
+FIXES_HELP = f"Rows to leave out: {', '.join(FIXES)} (these by default), conflicts, secrets or emails."
 ROLES = "messages, system, prompt, input, answer or text"
 
 File = Annotated[
@@ -115,6 +123,30 @@ def show_data(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -
     facts += [f"{key:<11}{', '.join(names)}" for key, names in used.items() if names]
     shown = [f"{number}  {_row_text(row)}" for number, row in enumerate(first, 1)]
     show(as_json, {**record, "used_by": used, "first_rows": first}, plain("\n".join([*facts, "", *shown])))
+
+
+@data.command("clean")
+def clean_data(
+    which: Which,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option("--fix", metavar="KIND", help=f"{FIXES_HELP} Can be given for each kind.", show_default=False),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What to call the copy.", show_default=False)
+    ] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a cleaned copy of a data set. The data set itself stays as it is."""
+    with asking.opened(data_dir) as store:
+        one = asking.known_data(store, which)
+        if unknown := [kind for kind in fix or [] if kind not in hygiene.KINDS]:
+            raise UsageError(f"{unknown[0]} is no kind of row to leave out; there are {', '.join(hygiene.KINDS)}.")
+        made = _arrived(store, examining.clean(store, one, fix or FIXES, clean_name(name, f"{one.name}-clean")))
+        record = records.data_record(store, made)
+    told = f"Data set {made.id}: {plain(made.name)}, {_rows(made.rows)} of {one.rows:,}."
+    show(as_json, record, told)
 
 
 @data.command("delete")

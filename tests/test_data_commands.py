@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import adding_data
+from jobs.answerer import Desk
 from jobs.ending import Ending
+from jobs.requests import KINDS
 from jobs.worker import do
-from studio import asking
+from studio import asking, data_report
 from studio.cli import main
 from tests.furnish import add_adapter, furnish
+from tests.workshop import add_base
 
 Said = Callable[..., tuple[int, str, str]]
 
@@ -66,6 +71,36 @@ def test_check_says_the_same_to_a_person(said: Said, file: Path) -> None:
     assert "Read as you mapped it: prompt from frage, answer from antwort." in out
     assert "usable         3" in out
     assert "Line 2: the column antwort is missing." in out
+
+
+class Beside:
+    """The answerer's work without its process."""
+
+    def __init__(self, log: Path) -> None:
+        self._desk = Desk()
+
+    def request(self, kind: str, *, deadline: float, **payload: object) -> dict[str, Any]:
+        (answer,) = KINDS[kind](self._desk, payload, lambda: False)
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("one_thread_each")
+def test_check_counts_tokens_with_the_models_own_tokenizer(
+    said: Said, store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_report, "Answerer", Beside)
+    base = add_base(store)
+    told = json.loads(said("check", file, *MAPPED, "--model", base.name, "--json")[1])
+    tokenizer = AutoTokenizer.from_pretrained(store.base_path(base))
+    asked = [("Wo?", "Dort."), ("Wo?", "Dort."), ("Wann?", "Dort.")]
+    chats = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in asked]
+    lengths = [len(tokenizer(tokenizer.apply_chat_template(chat, tokenize=False))["input_ids"]) for chat in chats]
+    assert (told["tokens"], told["max_length"], told["p95_length"]) == (sum(lengths), max(lengths), max(lengths))
+    assert 0 < told["answer_tokens"] < told["tokens"]
+    assert (told["truncated_rows"], told["masked_rows"]) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +168,19 @@ def test_a_large_file_is_waited_for(said: Said, file: Path, monkeypatch: pytest.
     code, _, err = said("add", file, *MAPPED)
     assert code == 1
     assert "The data set was not added. Line 2: the column antwort is missing." in err
+
+
+@pytest.mark.usefixtures("worked_off")
+def test_a_cleaned_copy_is_made_and_the_data_set_stays(said: Said, file: Path) -> None:
+    said("add", file, *MAPPED, "--skip-bad", "--name", "Fragen")
+    code, out, err = said("clean", "Fragen", "--fix", "exact", "--json")
+    assert (code, err) == (0, "")
+    assert (json.loads(out)["name"], json.loads(out)["rows"]) == ("Fragen-clean", 2)
+    assert "2 rows of 3" in said("clean", "Fragen", "--fix", "exact", "--name", "again")[1]
+    assert json.loads(said("show", "Fragen", "--json")[1])["rows"] == 3
+    code, _, err = said("clean", "Fragen", "--fix", "spelling")
+    assert code == 2
+    assert "spelling is no kind of row to leave out; there are exact, near" in err
 
 
 @pytest.mark.parametrize(
