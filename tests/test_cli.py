@@ -18,6 +18,7 @@ from adapters_store.store import Store
 from engine.settings import RunSettings
 from studio.options import with_settings
 from studio.terminal import plain, side_by_side, table
+from tests.terminal import Terminal
 from tests.tiny import tiny_rows
 from tests.workshop import ENDLESS, one_thread, shared_tiny_model, wait_for
 
@@ -76,6 +77,12 @@ def trained(shell: Shell, rows: Path) -> dict[str, Any]:
     return made
 
 
+@pytest.fixture
+def terminal(shell: Shell, trained: dict[str, Any]) -> Terminal:
+    """The same data folder, for commands that need no process of their own."""
+    return Terminal(shell.data_dir)
+
+
 # --- the whole way ------------------------------------------------------------------------------------------------
 
 
@@ -110,14 +117,23 @@ def test_an_adapter_is_listed_and_exported(shell: Shell, trained: dict[str, Any]
     assert [path.name for path in tmp_path.iterdir()] == ["first.zip"]
 
 
-def test_base_and_adapter_answer_side_by_side(shell: Shell, trained: dict[str, Any]) -> None:
-    words = ("compare", "What is rain?", "--adapter", "first", "--temperature", "0", "--max-tokens", "8")
-    answered = shell.json(*words)
-    assert [c["name"] for c in answered["contestants"]] == ["tiny", "first"]
-    assert answered["contestants"][1]["sha256"] == trained["adapter"]["sha256"]
-    assert answered["contestants"][0]["text"] != answered["contestants"][1]["text"]
-    assert all(0 < c["tokens"] <= 8 for c in answered["contestants"])
-    assert all((c["device"], c["dtype"], c["batch"]) == ("cpu", "float32", [0, 1]) for c in answered["contestants"])
+def test_contestants_answer_side_by_side_are_proven_and_replayed(shell: Shell, trained: dict[str, Any]) -> None:
+    names = [word for name in ("base", "first", "first@0.5", "first@0") for word in ("--contestant", name)]
+    answered = shell.json("compare", "--prompt", "What is rain?", *names, "--max-tokens", "8", "--seed", "3")
+    base, first, half, mute = answers = answered["answers"]
+    assert [one["name"] for one in answers] == ["base", "first", "first@0.5", "first@0"]
+    assert (first["identity"], first["strength"]) == (trained["adapter"]["sha256"], 1.0)
+    assert base["text"] == mute["text"] != first["text"]
+    assert base["divergence"] is None
+    assert mute["divergence"] == 0 < half["divergence"] < first["divergence"]
+    assert len({one["weights"] for one in answers}) == 4
+    assert all(0 < one["tokens"] <= 8 for one in answers)
+    assert (answered["how"]["device"], answered["how"]["batches"]) == ("cpu", [[0, 1, 2, 3]])
+    replayed = shell.run("comparisons", "replay", str(answered["id"]), "--json")
+    assert "all 4 answers exactly as before" in replayed.stderr
+    assert [one["text"] for one in json.loads(replayed.stdout)["answers"]] == [one["text"] for one in answers]
+    assert len(shell.json("comparisons", "list", "--search", "rain")) == 2
+    assert shell.json("votes", "list", "--contestant", "base", "--contestant", "first")["rows"] == []
 
 
 def test_doctor_finds_nothing_and_then_the_damage(shell: Shell, trained: dict[str, Any]) -> None:
@@ -177,7 +193,7 @@ def test_ctrl_c_stops_the_waiting_and_not_the_run(shell: Shell, trained: dict[st
 # --- refusals -----------------------------------------------------------------------------------------------------
 
 
-def test_all_bad_values_are_told_at_once_with_code_2(shell: Shell, trained: dict[str, Any]) -> None:
+def test_all_bad_values_are_told_at_once_with_code_2(terminal: Terminal) -> None:
     words = (
         "train",
         "--data",
@@ -191,7 +207,7 @@ def test_all_bad_values_are_told_at_once_with_code_2(shell: Shell, trained: dict
         "--target-modules",
         "nose",
     )
-    refused = shell.run(*words)
+    refused = terminal.run(*words)
     assert refused.returncode == 2
     assert refused.stdout == ""
     for part in ("Rank (r) is many", "Epochs is 0", "nose"):
@@ -206,24 +222,23 @@ def test_all_bad_values_are_told_at_once_with_code_2(shell: Shell, trained: dict
         ("train", "--data", "no-such-file.jsonl", "--model", "tiny"),
         ("jobs", "show", "999"),
         ("adapters", "export", "unheard-of"),
-        ("compare", "hello", "--adapter", "unheard-of"),
+        ("compare", "--prompt", "hello", "--contestant", "unheard-of"),
+        ("comparisons", "show", "999"),
         ("no-such-command",),
     ],
 )
-def test_what_cannot_be_is_refused_with_code_2_and_a_sentence(
-    shell: Shell, trained: dict[str, Any], words: tuple[str, ...]
-) -> None:
-    refused = shell.run(*words)
+def test_what_cannot_be_is_refused_with_code_2_and_a_sentence(terminal: Terminal, words: tuple[str, ...]) -> None:
+    refused = terminal.run(*words)
     assert refused.returncode == 2
     assert refused.stdout == ""
     assert refused.stderr.strip()
     assert "Traceback" not in refused.stderr
 
 
-def test_bad_rows_are_named_by_line(shell: Shell, trained: dict[str, Any], tmp_path: Path) -> None:
+def test_bad_rows_are_named_by_line(terminal: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "bad.jsonl"
     file.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n{"prompt": "", "completion": "x"}\n')
-    refused = shell.run("train", "--data", str(file), "--model", "tiny")
+    refused = terminal.run("train", "--data", str(file), "--model", "tiny")
     assert refused.returncode == 2
     assert "Line 2" in refused.stderr
     assert "Line 3" in refused.stderr

@@ -1,4 +1,4 @@
-"""The command line goes on from adapters: `train --from`, and `jobs again` with and without more epochs."""
+"""The command line goes on: `train --from`, `jobs again` with and without more epochs, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from adapters_store.store import Owner, Store
-from tests.test_cli import FAST, Shell
+from tests.terminal import Terminal
+from tests.test_cli import FAST
 from tests.tiny import tiny_rows
 from tests.workshop import add_base, one_thread
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     """A data folder with the tiny model, and one adapter that was trained by command: pirate, number 1."""
     with one_thread():
-        shell = Shell(tmp_path_factory.mktemp("cli") / "data")
+        shell = Terminal(tmp_path_factory.mktemp("cli") / "data")
         store = Store(shell.data_dir)
         add_base(store)
         store.close()
@@ -33,7 +34,7 @@ def rows_file(path: Path, count: int) -> Path:
     return path
 
 
-def test_training_goes_on_from_an_adapter_by_its_name_alone(shell: Shell) -> None:
+def test_training_goes_on_from_an_adapter_by_its_name_alone(shell: Terminal) -> None:
     made = shell.json("train", "--from", "pirate", "--epochs", "1")
     assert (made["adapter"]["rank"], made["adapter"]["alpha"]) == (4, 8)
     assert made["adapter"]["from"] == "pirate"
@@ -41,7 +42,7 @@ def test_training_goes_on_from_an_adapter_by_its_name_alone(shell: Shell) -> Non
     assert (made["job"]["base"], made["job"]["data"]) == ("tiny", "pirates")
 
 
-def test_a_finished_run_is_given_more_epochs_and_the_schedule_is_said_to_start_anew(shell: Shell) -> None:
+def test_a_finished_run_is_given_more_epochs_and_the_schedule_is_said_to_start_anew(shell: Terminal) -> None:
     done = shell.run("jobs", "again", "1", "--epochs", "3", "--detach", "--json")
     assert done.returncode == 0, done.stderr
     job = json.loads(done.stdout)
@@ -50,7 +51,7 @@ def test_a_finished_run_is_given_more_epochs_and_the_schedule_is_said_to_start_a
     assert shell.json("jobs", "again", "1", "--detach")["from"] is None
 
 
-def test_what_contradicts_the_adapter_is_refused_with_the_value_it_has(shell: Shell) -> None:
+def test_what_contradicts_the_adapter_is_refused_with_the_value_it_has(shell: Terminal) -> None:
     refused = shell.run("train", "--from", "pirate", "--rank", "8", "--method", "dora")
     assert refused.returncode == 2
     assert "Rank (r) is 8, but pirate has 4" in refused.stderr
@@ -66,21 +67,21 @@ def test_what_contradicts_the_adapter_is_refused_with_the_value_it_has(shell: Sh
         (["jobs", "again", "99"], "There is no job with the number 99."),
     ],
 )
-def test_what_cannot_be_is_told_in_words(shell: Shell, words: list[str], told: str) -> None:
+def test_what_cannot_be_is_told_in_words(shell: Terminal, words: list[str], told: str) -> None:
     refused = shell.run(*words)
     assert refused.returncode in (1, 2)
     assert told in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_interrupted_runs_go_on_by_themselves_unless_told_otherwise(shell: Shell) -> None:
+def test_interrupted_runs_go_on_by_themselves_unless_told_otherwise(shell: Terminal) -> None:
     assert shell.json("jobs", "auto-resume") == {"auto_resume": True}
     assert shell.run("jobs", "auto-resume", "off").stdout.strip() == "Interrupted runs wait for a person."
     assert shell.json("jobs", "auto-resume") == {"auto_resume": False}
     assert "up to 3 attempts" in shell.run("jobs", "auto-resume", "on").stdout
 
 
-def test_an_interrupted_run_is_continued_by_command(shell: Shell) -> None:
+def test_an_interrupted_run_is_continued_by_command(shell: Terminal) -> None:
     store = Store(shell.data_dir)
     job = store.submit(
         "train", "night", {**store.job(1).settings}, base_model_id=1, data_set_id=store.job(1).data_set_id

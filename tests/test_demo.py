@@ -4,16 +4,16 @@ import json
 import math
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters_store.store import Store
+from studio.demo import demo
+from studio.edge import at_the_edge
+from tests.terminal import Terminal
 from tests.workshop import add_base, one_thread
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +23,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     store = Store(root)
     add_base(store, source="starter")
     store.close()
-    command = [sys.executable, "app.py", "demo", "--json", "--max-seconds", "60", "--data-dir", str(root)]
     with one_thread():
-        return root, subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ)
-        )
+        return root, Terminal(root).done(lambda: at_the_edge(lambda: demo(root, as_json=True, max_seconds=60)))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
-"""Every method, as a person at a terminal has it: trained by a real worker, listed, exported, and answering.
+"""Every method, as a person at a terminal has it: asked for by command, trained, listed, exported, and answering.
 
-One data folder and one runner for all of them; the base is the tiny GPT-2, which has a place for each method.
+One data folder for all of them; the base is the tiny GPT-2, which has a place for each method. The runs are done here,
+one after the other, by what a worker process does: that workers are started and ended is tested elsewhere.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from jobs.ask import Answerer
 from studio import actions, asking
 from studio.asking import Sampling
 from studio.records import adapter_record
-from tests.test_cli import Shell
+from tests.terminal import Terminal
 from tests.tiny import tiny_rows
-from tests.workshop import add_base, one_thread, shared_tiny_model, wait_for, wait_for_state
+from tests.workshop import add_base, one_thread, shared_tiny_model
 
 METHODS: tuple[Method, ...] = get_args(Method)
 QUICK = ("--epochs", "1", "--batch-size", "8", "--length", "64")
@@ -52,20 +53,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     place = tmp_path_factory.mktemp("methods")
     rows = place / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in tiny_rows(24)))
-    shell, store = Shell(place / "data"), Store(place / "data")
+    terminal, store = Terminal(place / "data"), Store(place / "data")
     add_base(store, shared_tiny_model("gpt2"))
     with one_thread():
-        asked = [_ask(shell, rows, method) for method in METHODS]
-        for number in asked:
-            wait_for_state(store, number, "completed", seconds=120)
+        for method in METHODS:
+            words = ("--method", method, "--data", str(rows), "--model", "tiny", *QUICK, *CHOSEN.get(method, ()))
+            terminal.json("train", *words)
         yield store
-    wait_for(lambda: not store.jobs(states=["queued", "starting", "running", "finishing"]), 60, "the queue to be empty")
     store.close()
-
-
-def _ask(shell: Shell, rows: Path, method: Method) -> int:
-    words = ("--method", method, "--data", str(rows), "--model", "tiny", *QUICK, *CHOSEN.get(method, ()))
-    return int(shell.json("train", "--detach", *words)["id"])
 
 
 def of(store: Store, method: Method) -> Adapter:
@@ -133,14 +128,15 @@ def test_all_of_them_answer_beside_the_base_which_stays_what_it_was(library: Sto
 
 
 def test_a_setting_of_another_method_is_refused_in_words(library: Store) -> None:
-    shell = Shell(library.files.root)
-    refused = shell.run("train", "--method", "norms", "--data", "rows", "--model", "tiny", "--rank", "8")
+    refused = Terminal(library.files.root).run(
+        "train", "--method", "norms", "--data", "rows", "--model", "tiny", "--rank", "8"
+    )
     assert refused.returncode == 2
     assert "Rank (r) means nothing to the method Norms only." in refused.stderr
 
 
 def test_the_help_says_what_each_method_is_and_what_it_can_be_told(library: Store) -> None:
-    shown = " ".join(Shell(library.files.root).run("train", "--help").stdout.split())
+    shown = " ".join(Terminal(library.files.root).run("train", "--help").stdout.split())
     assert "arXiv 2106.09685" in shown
     for heading, option in (("Settings of lora and dora:", "--rank"), ("Settings of prompt:", "--prompt-tokens")):
         assert shown.index(heading) < shown.index(option)

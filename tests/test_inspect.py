@@ -1,10 +1,8 @@
 """`models inspect`: what a run would train, from config.json alone, by command and for models that are elsewhere."""
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,13 @@ from engine import adapter_files, models
 from engine.methods import fit
 from engine.settings import SettingsError, parse
 from engine.sizing import count
-from jobs.ask import AnswererError
+from jobs.ask import Answerer, AnswererError
 from studio import inspecting
 from studio.edge import UsageError
 from tests.configs import LARGE, write_config
 from tests.hub import hub
+from tests.terminal import Terminal
 from tests.workshop import add_base, one_thread, shared_tiny_model
-
-ROOT = Path(__file__).parent.parent
 
 ASKED = [
     ("bloom-3b", "query_key_value", 3_002_557_440, 2_457_600, "0.0818"),
@@ -40,18 +37,38 @@ def store(tmp_path: Path) -> Iterator[Store]:
         opened.close()
 
 
-def _inspect(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "studio", "models", "inspect", *words, "--data-dir", str(tmp_path / "data")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+class KeptWarm(Answerer):
+    """An answerer that several commands share, as it takes seconds to start."""
+
+    def close(self) -> None:
+        """It is ended with the last test of this file."""
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answerer]:
+    with one_thread():
+        kept = KeptWarm(tmp_path_factory.mktemp("answerer") / "log")
+        yield kept
+        Answerer.close(kept)
+
+
+Inspect = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def inspect(tmp_path: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch) -> Inspect:
+    """`models inspect` by command."""
+    monkeypatch.setattr(inspecting, "Answerer", lambda log: answerer)
+    terminal = Terminal(tmp_path / "data")
+    return lambda *words: terminal.run("models", "inspect", *words)
 
 
 @pytest.mark.parametrize(("name", "targets", "parameters", "trained", "percent"), ASKED)
 def test_large_models_are_counted_by_command_without_their_weights(
-    tmp_path: Path, name: str, targets: str, parameters: int, trained: int, percent: str
+    inspect: Inspect, tmp_path: Path, name: str, targets: str, parameters: int, trained: int, percent: str
 ) -> None:
     folder = write_config(tmp_path / name, name)
-    done = _inspect(tmp_path, str(folder), "--method", "lora", "--rank", "8", "--targets", targets, "--json")
+    done = inspect(str(folder), "--method", "lora", "--rank", "8", "--targets", targets, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["base_parameters"], told["trainable_parameters"]) == (parameters, trained)
@@ -63,8 +80,8 @@ def test_large_models_are_counted_by_command_without_their_weights(
     assert [path.name for path in folder.iterdir()] == ["config.json"]
 
 
-def test_the_words_give_the_same_figures_and_say_what_stays_frozen(tmp_path: Path) -> None:
-    done = _inspect(tmp_path, str(write_config(tmp_path / "mix", "Mixtral-8x7B")), "--rank", "8", "--targets", "q_proj")
+def test_the_words_give_the_same_figures_and_say_what_stays_frozen(inspect: Inspect, tmp_path: Path) -> None:
+    done = inspect(str(write_config(tmp_path / "mix", "Mixtral-8x7B")), "--rank", "8", "--targets", "q_proj")
     assert done.returncode == 0, done.stderr
     assert "46,702,792,704 parameters in 32 blocks" in done.stdout
     assert "Trained: 2,097,152 (0.0045 %" in done.stdout
@@ -72,9 +89,9 @@ def test_the_words_give_the_same_figures_and_say_what_stays_frozen(tmp_path: Pat
     assert done.stdout.splitlines()[-1].split() == ["q_proj", "32", "2,097,152"]
 
 
-def test_all_that_does_not_fit_is_told_at_once_with_exit_code_2(tmp_path: Path) -> None:
+def test_all_that_does_not_fit_is_told_at_once_with_exit_code_2(inspect: Inspect, tmp_path: Path) -> None:
     folder = write_config(tmp_path / "gpt2", "gpt2")
-    done = _inspect(tmp_path, str(folder), "--targets", "c_attn,nose", "--layers", "3,99", "--train-in-full", "hat")
+    done = inspect(str(folder), "--targets", "c_attn,nose", "--layers", "3,99", "--train-in-full", "hat")
     assert done.returncode == 2
     assert done.stdout == ""
     problems = done.stderr.splitlines()

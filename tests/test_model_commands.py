@@ -1,9 +1,7 @@
-"""`python -m studio models ...` in processes of its own: from a hub, from a GGUF file, and what lies on this disk."""
+"""`python -m studio models ...`: from a hub, from a GGUF file, and what lies on this disk."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,9 @@ from typing import Any
 import pytest
 
 from tests.hub import COMMIT, StandIn, hub
+from tests.terminal import Terminal
 from tests.tiny_gguf import write_tiny_gguf
 from tests.workshop import one_thread, shared_tiny_model
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +23,8 @@ def far() -> Iterator[StandIn]:
 
 def run(far: StandIn, data_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The finished command, of a person with an empty home and a cache beside the data folder."""
-    own = {"HF_ENDPOINT": far.endpoint, "HOME": str(data_dir.parent), "LORA_STUDIO_DATA": str(data_dir)}
-    command = [sys.executable, "-m", "studio", "models", *words]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False, env={**os.environ, **own}
-    )
+    own = {"HF_ENDPOINT": far.endpoint, "HOME": str(data_dir.parent)}
+    return Terminal(data_dir, own).run("models", *words)
 
 
 def answer(far: StandIn, data_dir: Path, *words: str) -> Any:
