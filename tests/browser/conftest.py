@@ -205,7 +205,7 @@ _SETTLED = """() => Promise.allSettled(document.getAnimations()
 
 
 def blocking_faults(page: Page) -> list[tuple[str, str, list[str]]]:
-    """What axe finds on the page that keeps somebody out, as the page is; of the other theme only the colours differ."""
+    """What axe finds that keeps somebody out on the page as it is; in the other theme only the colours differ."""
     found = []
     for rules in ({}, {"runOnly": ["color-contrast"]}):
         page.evaluate(_SETTLED)
