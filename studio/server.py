@@ -18,7 +18,7 @@ from starlette.background import BackgroundTask
 
 from adapters_store.errors import NotFound, StoreError
 from adapters_store.store import Store
-from studio import actions, job_log
+from studio import actions, comparison_files, job_log
 from studio.guard import LocalGuard, cookie_name, token_of
 from studio.static_files import static_files, static_url
 from studio.words import file_name
@@ -146,6 +146,21 @@ def _add_routes(app: FastAPI, store: Store) -> None:
         with _refusing():
             text, name = actions.metrics_csv(store, job_id)
         return Response(text, media_type="text/csv", headers=_as_file(name))
+
+    @app.get("/download/comparisons.{form}")
+    def comparisons(form: str, id: int | None = None) -> Response:
+        if form not in comparison_files.FORMS:
+            raise HTTPException(404, "Comparisons come as jsonl, csv or md.")
+        with _refusing():
+            chosen = [store.comparison(id)] if id is not None else store.comparisons(limit=1000)
+        name = f"comparison-{id}.{form}" if id is not None else f"comparisons.{form}"
+        written = comparison_files.FORMS[form](chosen)
+        return Response(written, media_type=comparison_files.MEDIA[form], headers=_as_file(name))
+
+    @app.get("/download/preference-pairs.jsonl")
+    def preference_pairs() -> Response:
+        written = comparison_files.pairs(store.comparisons(limit=1000))
+        return Response(written, media_type=comparison_files.MEDIA["jsonl"], headers=_as_file("preference-pairs.jsonl"))
 
     @app.get("/download/log/{job_id}.txt")
     def log(job_id: Number) -> Response:
