@@ -117,9 +117,9 @@ def test_an_adapter_is_listed_and_exported(shell: Shell, trained: dict[str, Any]
     assert [path.name for path in tmp_path.iterdir()] == ["first.zip"]
 
 
-def test_contestants_answer_side_by_side_are_proven_and_replayed(shell: Shell, trained: dict[str, Any]) -> None:
+def test_contestants_answer_side_by_side_are_proven_and_replayed(terminal: Terminal, trained: dict[str, Any]) -> None:
     names = [word for name in ("base", "first", "first@0.5", "first@0") for word in ("--contestant", name)]
-    answered = shell.json("compare", "--prompt", "What is rain?", *names, "--max-tokens", "8", "--seed", "3")
+    answered = terminal.json("compare", "--prompt", "What is rain?", *names, "--max-tokens", "8", "--seed", "3")
     base, first, half, mute = answers = answered["answers"]
     assert [one["name"] for one in answers] == ["base", "first", "first@0.5", "first@0"]
     assert (first["identity"], first["strength"]) == (trained["adapter"]["sha256"], 1.0)
@@ -129,11 +129,11 @@ def test_contestants_answer_side_by_side_are_proven_and_replayed(shell: Shell, t
     assert len({one["weights"] for one in answers}) == 4
     assert all(0 < one["tokens"] <= 8 for one in answers)
     assert (answered["how"]["device"], answered["how"]["batches"]) == ("cpu", [[0, 1, 2, 3]])
-    replayed = shell.run("comparisons", "replay", str(answered["id"]), "--json")
+    replayed = terminal.run("comparisons", "replay", str(answered["id"]), "--json")
     assert "all 4 answers exactly as before" in replayed.stderr
     assert [one["text"] for one in json.loads(replayed.stdout)["answers"]] == [one["text"] for one in answers]
-    assert len(shell.json("comparisons", "list", "--search", "rain")) == 2
-    assert shell.json("votes", "list", "--contestant", "base", "--contestant", "first")["rows"] == []
+    assert len(terminal.json("comparisons", "list", "--search", "rain")) == 2
+    assert terminal.json("votes", "list", "--contestant", "base", "--contestant", "first")["rows"] == []
 
 
 def test_doctor_finds_nothing_and_then_the_damage(shell: Shell, trained: dict[str, Any]) -> None:
