@@ -157,6 +157,9 @@ def test_a_preview_reads_the_beginning_only(tmp_path: Path) -> None:
         assert reading.share() < 0.5
     seen = preview(path)
     assert (len(seen.rows or []), seen.problems) == (3, [])
+    path.write_text(f"{GOOD}\n" + '{"prompt": "q"}\n' * 50_000, "utf-8")
+    seen = preview(path)
+    assert (len(seen.rows or []), len(seen.problems)) == (1, 99)
 
 
 def test_a_device_is_no_file_of_rows_and_is_never_read() -> None:

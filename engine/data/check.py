@@ -16,7 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.data.detect import SAMPLE, column_names, detect
+from engine.data.detect import SAMPLE, Format, column_names, detect
 from engine.data.problems import MOST_NAMED, DataError, RowError
 from engine.data.raw import Raw
 from engine.data.read import opened
@@ -94,12 +94,11 @@ class Reading:
         self._raw = opened(path)
         try:
             self._given = _placed(self._raw)
-            sample = _sample(self._given)
-            self._form = detect((value for _, value, _ in sample), columns)
+            self._sample = _sample(self._given)
+            self._form = _detected(self._sample, columns)
         except BaseException:
             self._raw.__exit__()
             raise
-        self._placed = chain(sample, self._given)
 
     def __enter__(self) -> Reading:
         return self
@@ -109,7 +108,14 @@ class Reading:
         self._raw.__exit__()
 
     def __iter__(self) -> Iterator[Row]:
-        for number, value, place in self._placed:
+        return self._clean(chain(self._sample, self._given))
+
+    def beginning(self) -> Iterator[Row]:
+        """The clean rows among those that told the format: no more of the file is read, however few they are."""
+        return self._clean(self._sample)
+
+    def _clean(self, given: Iterable[Given]) -> Iterator[Row]:
+        for number, value, place in given:
             try:
                 row = clean(value, self._form)
             except RowError as error:
@@ -125,6 +131,11 @@ class Reading:
     def share(self) -> float:
         """How much of the file was read, from 0 to 1."""
         return self._raw.share()
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns of the first rows."""
+        return _names(self._sample)
 
     @property
     def format(self) -> str:
@@ -181,14 +192,14 @@ def read(
 
 def preview(path: Path, columns: Mapping[str, str] | None = None) -> Preview:
     """What the beginning of a file shows, however long the file is. Problems are told and not raised."""
-    names: list[str] = []
     try:
-        names = _names_in(path)[:MOST_COLUMNS]
         with Reading(path, columns) as reading:
-            rows = list(islice(reading, PREVIEWED))
+            rows = list(islice(reading.beginning(), PREVIEWED))
             bad = [one.sentence for one in reading.bad]
+            names = reading.column_names[:MOST_COLUMNS]
             return Preview(reading.format, reading.understood, reading.columns, names, rows, bad)
     except DataError as error:
+        names = error.column_names[:MOST_COLUMNS]
         return Preview("", "", dict(columns or {}), names, None, error.problems)
 
 
@@ -222,10 +233,17 @@ def spans(row: Row) -> list[tuple[str, bool]]:
     return [(m["content"], m["role"] == "assistant" and m.get("weight", 1) != 0) for m in row["messages"]]
 
 
-def _names_in(path: Path) -> list[str]:
-    """The names of the columns, of the first rows."""
-    with opened(path) as raw, closing(_placed(raw)) as placed:
-        return column_names(value for _, value, _ in _sample(placed) if isinstance(value, dict))
+def _detected(sample: list[Given], columns: Mapping[str, str] | None) -> Format:
+    """The format of the sample. DataError, with the names of the columns, if it is not understood."""
+    try:
+        return detect((value for _, value, _ in sample), columns)
+    except DataError as error:
+        error.column_names = _names(sample)
+        raise
+
+
+def _names(sample: list[Given]) -> list[str]:
+    return column_names(value for _, value, _ in sample if isinstance(value, dict))
 
 
 def _placed(raw: Raw) -> Generator[Given]:

@@ -8,9 +8,15 @@ _SAID = 3  # of them in the error's own text
 
 
 class DataError(ValueError):
-    """A file that cannot be learned from. `problems` are the first 100 sentences, `total` counts them all."""
+    """A file that cannot be learned from.
+
+    Attributes:
+        problems: the first 100 sentences; `total` counts them all.
+        column_names: those of the file, where it is the meaning of its columns that is not understood.
+    """
 
     def __init__(self, problems: list[str], total: int | None = None) -> None:
+        self.column_names: list[str] = []
         self.problems = problems[:MOST_NAMED]
         self.total = len(problems) if total is None else total
         more = [f"And {self.total - _SAID:,} more."] if self.total > _SAID else []
