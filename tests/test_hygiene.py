@@ -13,6 +13,7 @@ from adapters_store.tables import BaseModel, DataSet, Job
 from engine.data import hygiene
 from engine.data.check import read_rows, write_rows
 from engine.data.row_file import RowFile
+from engine.data.split import split
 from jobs import examining
 from jobs.ending import Ending
 from jobs.worker import do
@@ -62,7 +63,8 @@ def test_near_copies_are_the_pairs_that_share_four_fifths_of_their_text() -> Non
 
 
 def test_what_all_rows_are_told_by_the_system_makes_none_a_near_copy() -> None:
-    rows = [asked(f"What is {thing}?", f"{thing} it is", "Be brief. " * 50) for thing in ("rain", "an old horse")]
+    told = " ".join(f"rule {number * number}" for number in range(100))
+    rows = [asked(f"What is {thing}?", f"{thing} it is", told) for thing in ("rain", "an old horse")]
     assert not hygiene.examine(rows).out(["near"])
 
 
@@ -88,10 +90,12 @@ def test_rows_kept_aside_that_are_near_a_learned_one_are_told() -> None:
     long = "rain falls on the sea and on the bridge over it, all day long and all night "
     rows = [asked(f"{number} {letter * 3}", long * 2 + letter * 60) for number, letter in enumerate("abcdefghij")]
     rows += [asked(f"{number} {letter * 3}!", long * 2 + letter * 60) for number, letter in enumerate("abcdefghij")]
+    rows += rows[:10]  # and copies, which stay with the rows they are copies of
     found = hygiene.examine(rows)
     overlap = found.overlap(0.3, 1)
-    assert overlap["total"] > 0
-    assert all(abs(aside - learned) == 10 for aside, learned in overlap["rows"])
+    aside = set(split([*range(20), *range(10)], 0.3, 1)[1])
+    expected = [[row, other] for one in range(10) for row, other in ((one, one + 10), (one + 10, one))]
+    assert overlap["rows"] == [[row, other] for row, other in expected if row in aside and other not in aside] != []
     assert found.overlap(0.0, 1)["total"] == 0
 
 

@@ -126,6 +126,8 @@ def test_lengths_are_those_of_the_rows_one_by_one(desk: Desk, rows_path: Path, t
         assert count == sum(first <= length < end for length in whole)
     assert sum(count for _, _, count in told["bins"]) == len(ROWS)
     assert (told["template"], told["warning"]) == ("ChatML", "")
+    assert ask(desk, "lengths", rows_path, settings={"length": whole[-1]})["cut_total"] == 0
+    assert ask(desk, "lengths", rows_path, settings={"length": whole[-1] - 1})["cut"] == [1]
 
 
 def test_a_base_without_a_chat_template_is_told_of(desk: Desk, rows_path: Path, tmp_path: Path) -> None:

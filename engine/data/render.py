@@ -7,6 +7,7 @@ Knows nothing about batches or training.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,10 @@ import numpy as np
 
 from engine.data.problems import DataError
 from engine.data.template import Message, Span, Writer, Written, written
+
+Row = dict[str, Any]
+Text = Written | ValueError | str  # a conversation, or why it cannot be written; or a plain text
+Tokens = tuple[list[int], Sequence[Span]]  # ids, and where in the text each stands
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
 AT_ONCE = 256  # rows that are written and tokenised together: few enough to be cancelled soon
@@ -75,39 +80,39 @@ class Speller:
         self._tokenizer = tokenizer
         self._writer = Writer(tokenizer, loss_on)
 
-    def spell(self, rows: Sequence[dict[str, Any]]) -> list[Spelt | ValueError]:
+    def spell(self, rows: Sequence[Row]) -> list[Spelt | ValueError]:
         """Each row as tokens, or the reason why it cannot be, in a sentence."""
-        chats = {number: row for number, row in enumerate(rows) if "text" not in row}
-        texts = {number: row["text"] for number, row in enumerate(rows) if "text" in row}
-        found: dict[int, Spelt | ValueError] = {}
-        found.update(zip(chats, self._conversations(list(chats.values())), strict=True))
-        found.update(zip(texts, self._plain(list(texts.values())), strict=True))
-        return [found[number] for number in range(len(rows))]
+        texts = self._texts(rows)
+        return self._spelt(texts, self._tokens(texts))
 
-    def _conversations(self, rows: Sequence[dict[str, Any]]) -> list[Spelt | ValueError]:
-        written_rows = self._writer.write(rows) if rows else []
-        good = [one for one in written_rows if isinstance(one, Written)]
-        tokens = self._tokens([one.text for one in good], special=False)
-        spelt = iter(
-            [
-                Spelt(one.text, ids, offsets, _mask(offsets, one.learned))
-                for one, (ids, offsets) in zip(good, tokens, strict=True)
-            ]
-        )
-        return [next(spelt) if isinstance(one, Written) else one for one in written_rows]
+    def spell_all(self, portions: Iterable[Sequence[Row]]) -> Iterator[list[Spelt | ValueError]]:
+        """As `spell`, portion by portion. While the tokenizer works on one, the next is read and written."""
+        with ThreadPoolExecutor(1) as beside:
+            begun: tuple[list[Text], Future[list[Tokens]]] | None = None
+            for rows in portions:
+                texts = self._texts(rows)
+                before, begun = begun, (texts, beside.submit(self._tokens, texts))
+                if before is not None:
+                    yield self._spelt(before[0], before[1].result())
+            if begun is not None:
+                yield self._spelt(begun[0], begun[1].result())
 
-    def _plain(self, texts: Sequence[str]) -> Iterator[Spelt]:
-        end = self._tokenizer.eos_token_id
-        for text, (ids, offsets) in zip(texts, self._tokens(texts, special=True), strict=True):
-            if end is not None:
-                ids, offsets = [*ids, end], [*offsets, (len(text), len(text))]
-            yield Spelt(text, ids, offsets, b"\1" * len(ids))
+    def _texts(self, rows: Sequence[Row]) -> list[Text]:
+        """What the tokenizer is given for each row: a conversation as it is written, a plain text as it is."""
+        chats = [row for row in rows if "text" not in row]
+        conversations = iter(self._writer.write(chats) if chats else ())
+        return [row["text"] if "text" in row else next(conversations) for row in rows]
 
-    def _tokens(self, texts: Sequence[str], special: bool) -> Iterator[tuple[list[int], Sequence[Span]]]:
+    def _tokens(self, texts: Sequence[Text]) -> list[Tokens]:
+        """Tokens and offsets of each text that is one, in their order: conversations first, then plain texts."""
+        chats = self._tokenised([one.text for one in texts if isinstance(one, Written)], special=False)
+        return [*chats, *self._tokenised([one for one in texts if isinstance(one, str)], special=True)]
+
+    def _tokenised(self, texts: list[str], special: bool) -> Iterable[Tokens]:
         if not texts:
-            return iter(())
+            return ()
         tokens = self._tokenizer(
-            list(texts),
+            texts,
             add_special_tokens=special,
             return_offsets_mapping=True,
             return_attention_mask=False,
@@ -115,18 +120,35 @@ class Speller:
         )
         return zip(tokens["input_ids"], tokens["offset_mapping"], strict=True)
 
+    def _spelt(self, texts: Sequence[Text], tokens: Sequence[Tokens]) -> list[Spelt | ValueError]:
+        chats = sum(isinstance(one, Written) for one in texts)
+        of_chats, of_plain = iter(tokens[:chats]), iter(tokens[chats:])
+        spelt: list[Spelt | ValueError] = []
+        for one in texts:
+            if isinstance(one, Written):
+                ids, offsets = next(of_chats)
+                spelt.append(Spelt(one.text, ids, offsets, _mask(offsets, one.learned)))
+            else:
+                spelt.append(self._whole(one, *next(of_plain)) if isinstance(one, str) else one)
+        return spelt
 
-def encode_all(
-    tokenizer: Any, rows: Iterable[dict[str, Any]], length: int, loss_on: str = "answers"
-) -> Iterator[Marked]:
+    def _whole(self, text: str, ids: list[int], offsets: Sequence[Span]) -> Spelt:
+        """A plain text, learned whole, with the mark that ends it."""
+        end = self._tokenizer.eos_token_id
+        if end is not None:
+            ids, offsets = [*ids, end], [*offsets, (len(text), len(text))]
+        return Spelt(text, ids, offsets, b"\1" * len(ids))
+
+
+def encode_all(tokenizer: Any, rows: Iterable[Row], length: int, loss_on: str = "answers") -> Iterator[Marked]:
     """Render clean rows one after another, each cut to `length` tokens.
 
     Raises:
         DataError: if the chat template cannot write some of the rows; it names them. Raised after the last row.
     """
     speller, done, problems, total = Speller(tokenizer, loss_on), 0, [], 0
-    for portion in _portions(rows):
-        for number, one in enumerate(speller.spell(portion), done + 1):
+    for portion in speller.spell_all(_portions(rows)):
+        for number, one in enumerate(portion, done + 1):
             if isinstance(one, ValueError):
                 total += 1
                 problems += [f"Row {number}: {one}"] if total <= MOST_NAMED else []
@@ -137,7 +159,7 @@ def encode_all(
         raise DataError(problems, total)
 
 
-def encode(tokenizer: Any, row: dict[str, Any], length: int, loss_on: str = "answers") -> Example:
+def encode(tokenizer: Any, row: Row, length: int, loss_on: str = "answers") -> Example:
     """Render one clean row, cut to `length` tokens.
 
     Raises:
@@ -171,9 +193,9 @@ def _mask(offsets: Sequence[Span], spans: Sequence[Span]) -> bytes:
     return inside
 
 
-def _portions(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _portions(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Rows in portions of AT_ONCE rows, or fewer long ones."""
-    portion: list[dict[str, Any]] = []
+    portion: list[Row] = []
     characters = 0
     for row in rows:
         portion.append(row)
@@ -185,5 +207,5 @@ def _portions(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield portion
 
 
-def _characters(row: dict[str, Any]) -> int:
+def _characters(row: Row) -> int:
     return len(row["text"]) if "text" in row else sum(len(message["content"]) for message in row["messages"])
