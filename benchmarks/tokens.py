@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks import data, processes
 from benchmarks.table import Options, Row, markdown
 
-MANY, QUICK = 100_000, 10_000
+MANY, QUICK = 50_000, 10_000
 ROUNDS = 3
 BATCH = 1000  # texts that the other side hands to the tokenizer at once
 LEAST = 0.5
