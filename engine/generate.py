@@ -25,7 +25,7 @@ from engine.methods.inject import Surgery
 from engine.methods.one_token import quicken
 from engine.models import LoadedBase, max_length
 from engine.passes import validation_loss
-from engine.sampling import sample
+from engine.sampling import Narrowing, narrowed, sample
 
 Contestant = AdapterOnDisk | None  # None is the base model
 
@@ -92,6 +92,7 @@ def compare(
     temperature: float = 0.7,
     top_p: float = 0.9,
     max_tokens: int = 200,
+    narrowing: Narrowing = Narrowing(),  # noqa: B008  it cannot change
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Snapshot]:
     """Answer `messages` with every contestant; yields after each token, the last time when all are done.
@@ -99,6 +100,7 @@ def compare(
     Args:
         temperature: 0 takes the likeliest token each time.
         top_p: tokens are drawn from the smallest set that holds this probability (arXiv 1904.09751, section 3.1).
+        narrowing: what may be drawn beside that; it goes before top p.
         should_stop: asked before each token.
 
     Raises:
@@ -115,7 +117,8 @@ def compare(
         draws = {place: torch.Generator().manual_seed(seed) for place in places}
 
         def choose(logits: Tensor, place: int, draws: dict[int, torch.Generator] = draws) -> int:
-            return sample(logits, temperature, top_p, draws[place])
+            fewer = narrowed(logits, temperature, [*prompt, *said.tokens[place]], narrowing)
+            return sample(fewer, temperature, top_p, draws[place])
 
         with attached(base.model, [contestants[place] for place in places]) as batch, _quick(base.model):
             for _ in _answered(said, batch, places, prompt, min(max_tokens, room), choose):

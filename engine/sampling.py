@@ -1,9 +1,43 @@
 """One token from logits. Knows nothing about models, prompts or text."""
 
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 FIRST = 256  # tokens that are put in order before all are; nearly every draw falls among them
+
+
+class Narrowing(NamedTuple):
+    """What may be drawn, beside top p. The defaults narrow nothing.
+
+    Attributes:
+        top_k: only so many of the likeliest tokens; 0 for all.
+        min_p: only tokens at least so likely, as a share of the likeliest (arXiv 2407.01082, section 3).
+        repetition_penalty: what the logits of tokens that stand already are divided by, negative ones multiplied
+            (CTRL, arXiv 1909.05858, section 4.1; as in transformers, the prompt's tokens count).
+    """
+
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+def narrowed(logits: Tensor, temperature: float, seen: Sequence[int], by: Narrowing) -> Tensor:
+    """Logits (V,) with what may not be drawn at minus infinity, and `seen` tokens made less likely."""
+    if by == Narrowing():
+        return logits
+    logits = logits.clone()
+    if by.repetition_penalty != 1 and seen:
+        at = torch.tensor(sorted(set(seen)))
+        logits[at] = torch.where(logits[at] < 0, logits[at] * by.repetition_penalty, logits[at] / by.repetition_penalty)
+    if 0 < by.top_k < len(logits):
+        logits[logits < logits.topk(by.top_k).values[-1]] = -math.inf
+    if by.min_p > 0:
+        logits[logits < logits.max() + temperature * math.log(by.min_p)] = -math.inf
+    return logits
 
 
 def sample(logits: Tensor, temperature: float, top_p: float, draw: torch.Generator) -> int:

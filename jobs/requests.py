@@ -116,6 +116,7 @@ def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
 def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     """All contestants answer the same messages, as rows of one batch; a part for each token."""
     from engine import generate
+    from engine.sampling import Narrowing
 
     desk.use_threads(payload.get("threads"))
     base, contestants = desk.seated(payload)
@@ -129,6 +130,7 @@ def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
         temperature=float(payload["temperature"]),
         top_p=float(payload["top_p"]),
         max_tokens=int(payload["max_tokens"]),
+        narrowing=Narrowing(**{name: payload[name] for name in Narrowing._fields if name in payload}),
         should_stop=should_stop,
     )
     with closing(cast(Any, snapshots)):

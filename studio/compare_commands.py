@@ -49,6 +49,15 @@ def compare(
     top_p: Annotated[
         float, typer.Option(metavar="NUMBER", min=0.01, max=1, help="Share of the likeliest words to draw from.")
     ] = 0.95,
+    top_k: Annotated[
+        int, typer.Option(metavar="WHOLE", min=0, max=100_000, help="Draw from so many of the likeliest; 0 from all.")
+    ] = 0,
+    min_p: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, max=1, help="Draw from tokens this likely beside the likeliest.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option(metavar="NUMBER", min=1, max=2, help="Above 1 makes tokens that stand already less likely.")
+    ] = 1.0,
     max_tokens: Annotated[int, typer.Option(metavar="WHOLE", min=1, max=4096, help="The longest answer.")] = 200,
     seed: Annotated[
         int, typer.Option(metavar="WHOLE", min=0, max=2**31 - 1, help="The same seed draws the same answer.")
@@ -58,10 +67,11 @@ def compare(
 ) -> None:
     """Have contestants of one base model answer one prompt, side by side. The comparison is kept."""
     sampling = {"seed": seed, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    narrowing = {"top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
     with asking.opened(data_dir) as store:
         people = _people(store, contestant)
         threads = asking.threads_beside_a_run(store)
-        kept = _ask(store, comparing.Question(people, prompt, sampling, system, threads=threads))
+        kept = _ask(store, comparing.Question(people, prompt, sampling | narrowing, system, threads=threads))
     _show(kept, as_json)
 
 

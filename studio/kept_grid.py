@@ -16,6 +16,7 @@ from studio.contestants import Contestant
 
 LETTERS = "ABCDEFGH"
 AFTER_VOTE = "Names and proof after your vote."
+PLAIN = ("repetition penalty", 1)  # what changes nothing
 NOTHING_MOVED = 0.0005  # nats; shown as 0.000
 
 
@@ -72,6 +73,7 @@ def _named(store: Store, kept: Comparison, places: list[int]) -> list[Grid]:
             answer_grid.company(kept.how, place),
         )
         column |= {"name": answer.name, "swatch": place + 1, "flag": _flag(kept, answer)}
+        column["how"] += _narrowing(kept)
         if answer.divergence is not None:
             column["what"] += f", KL {answer.divergence:.3f} from base"
         if answer.weights:
@@ -80,6 +82,13 @@ def _named(store: Store, kept: Comparison, places: list[int]) -> list[Grid]:
             column["whole"] = "\n".join([*told, f"template {kept.how.get('template') or 'none'}"])
         columns.append(column)
     return columns
+
+
+def _narrowing(kept: Comparison) -> str:
+    """What narrowed the draws, where anything did."""
+    told = {"top k": "top_k", "min p": "min_p", "repetition penalty": "repetition_penalty"}
+    given = {called: kept.sampling.get(name) for called, name in told.items()}
+    return "".join(f", {called} {value:g}" for called, value in given.items() if value and (called, value) != PLAIN)
 
 
 def _flag(kept: Comparison, answer: Answer) -> str:

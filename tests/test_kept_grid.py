@@ -14,7 +14,7 @@ from studio.past_comparisons import questions
 from tests.furnish import add_adapter
 
 Furnished = tuple[BaseModel, DataSet]
-SAMPLING = {"seed": 7, "temperature": 0.7, "top_p": 0.95, "max_tokens": 50}
+SAMPLING = {"seed": 7, "temperature": 0.7, "top_p": 0.95, "max_tokens": 50, "top_k": 40, "repetition_penalty": 1.0}
 ANSWERED = {
     "texts": ["Rain is water.", "Arr, wet!", "Drops."],
     "tokens": [4, 50, 2],
@@ -35,6 +35,7 @@ def people(store: Store, furnished: Furnished) -> list[Contestant]:
 
 
 def keep(store: Store, people: list[Contestant], sides: int | None = 11) -> Comparison:
+    """A comparison of all of them, blind unless `sides` is None."""
     question = comparing.Question(people, "What is rain?", SAMPLING, sides=sides)
     kept = comparing.keep(store, question, ANSWERED, [2.0, 25.0, 1.0])
     return store.prove(kept.id, ["aa11", "bb22", "bb22"], [None, 0.41, 0.0001], template="cc33")
@@ -77,7 +78,7 @@ def test_the_proof_names_the_tensors_and_flags_what_is_the_same_or_does_nothing(
     assert "KL" not in base["what"]
     assert pirate["what"].endswith(", KL 0.410 from base")
     assert "template cc33" in pirate["whole"]
-    assert pirate["how"] == "Seed 7, temperature 0.7, 25.0 tokens/s, tensors bb22"
+    assert pirate["how"] == "Seed 7, temperature 0.7, 25.0 tokens/s, top k 40, tensors bb22"
     assert [one["flag"] for one in (base, pirate, terse)] == ["", "", "does nothing here (KL 0.000)"]
     twins = store.prove(kept.id, ["aa11", "bb22", "bb22"], [None, 0.41, 0.41])
     assert kept_grid.of(store, twins)["columns"][2]["flag"] == "same weights as pirate"

@@ -3,9 +3,16 @@
 import pytest
 import torch
 from torch import Tensor
+from transformers.generation.logits_process import (
+    LogitsProcessor,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+)
 
 from engine import sampling
-from engine.sampling import sample
+from engine.sampling import Narrowing, narrowed, sample
 
 
 def _draws(logits: Tensor, temperature: float, top_p: float) -> list[int]:
@@ -69,3 +76,25 @@ def test_a_temperature_of_zero_takes_the_likeliest_and_still_uses_one_draw() -> 
     assert sample(torch.tensor([0.0, 2.0, 1.0]), 0, 1.0, draw) == 1
     sample(torch.tensor([0.0, 2.0, 1.0]), 1.0, 1.0, other)
     assert torch.rand((), generator=draw) == torch.rand((), generator=other)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize(
+    "by", [Narrowing(5), Narrowing(min_p=0.2), Narrowing(0, 0.0, 1.3), Narrowing(20, 0.05, 1.8), Narrowing()]
+)
+def test_what_may_be_drawn_is_what_transformers_leaves(temperature: float, by: Narrowing) -> None:
+    logits = 3 * torch.randn(300, generator=torch.Generator().manual_seed(2))
+    seen = [int(token) for token in logits.topk(4).indices] + [7, 7, 9]
+    steps: list[LogitsProcessor] = [
+        RepetitionPenaltyLogitsProcessor(by.repetition_penalty),
+        TemperatureLogitsWarper(temperature),
+        *([TopKLogitsWarper(by.top_k)] if by.top_k else []),
+        *([MinPLogitsWarper(by.min_p)] if by.min_p else []),
+    ]
+    expected = logits[None]
+    for step in steps:
+        expected = step(torch.tensor([seen]), expected)
+    before = logits.clone()
+    ours = (narrowed(logits, temperature, seen, by) / temperature).softmax(0)
+    torch.testing.assert_close(ours, expected[0].softmax(0))
+    assert torch.equal(logits, before)
