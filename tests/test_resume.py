@@ -19,6 +19,7 @@ from adapters_store.states import FINAL
 from adapters_store.store import Store
 from adapters_store.tables import Job, Metric
 from engine import checkpoint, models
+from engine.settings import parse
 from jobs import checkpoints, process
 from jobs.ending import Ended, Ending
 from jobs.worker import do
@@ -206,6 +207,13 @@ def test_a_checkpoint_of_a_run_set_up_otherwise_is_not_used(store: Store, monkey
         patch.setattr(checkpoints, "set_up", lambda *given: {**real(*given), "data": "of other rows"})
         job = interrupted(store)
     assert "Settings, data or base model of the run were others" in finish(store, job).progress["resumed"]
+
+
+def test_only_rows_with_copies_make_a_run_another_than_before_copies_were_kept_together(store: Store) -> None:
+    job = submit_run(store)
+    plain, copied = (checkpoints.set_up(job, parse(job.settings), None, copies) for copies in (0, 3))
+    assert set(copied) - set(plain) == {"split"}
+    assert plain == {name: value for name, value in copied.items() if name != "split"}
 
 
 def test_where_the_machine_differs_a_run_says_that_it_may_not_be_bit_equal(

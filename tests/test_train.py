@@ -204,6 +204,15 @@ def test_what_is_known_before_the_start_is_counted_right(folder: Path) -> None:
     assert short.length == longest - 1
 
 
+def test_copies_of_a_row_are_all_learned_or_all_measured(folder: Path) -> None:
+    base = models.load(folder)
+    prepared = prepare(base.tokenizer, [*tiny_rows(24), *tiny_rows(16)], RunSettings(validation_share=0.3), 256)
+    learned, measured = ({tuple(row.ids) for row in rows} for rows in (prepared.train, prepared.validation))
+    assert prepared.copies == 16
+    assert measured
+    assert not learned & measured
+
+
 def test_rows_that_lose_their_whole_answer_are_left_out_and_counted(folder: Path) -> None:
     base, _, settings = _ready(folder)
     hopeless = {"messages": [{"role": "user", "content": "x " * 300}, {"role": "assistant", "content": "y"}]}
