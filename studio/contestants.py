@@ -6,6 +6,7 @@ nothing about widgets, prompts or how an answer is made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from studio import method_words
 MOST_ADAPTERS = 4
 OFFERED = 200  # the newest adapters
 STRONGEST = 2.0  # times what an adapter was trained to do
+STRENGTHS = (0.5, 1.5, 2.0)  # that are offered, of the newest adapters
+OFFERED_STRENGTHS = 10  # adapters
+_VALUE = re.compile(r"(base|adapter)-([0-9]{1,15})(?:@([0-9](?:\.[0-9]{1,3})?))?")
 NOBODY_YET = "?"  # what the page keeps until it has been told who can answer
 
 
@@ -53,13 +57,18 @@ class Contestant:
 
 
 def choices(store: Store) -> list[tuple[str, str]]:
-    """What can be chosen, as (label, value): the base models, then the adapters, newest first."""
+    """What can be chosen, as (label, value): the base models, the adapters, newest first, then these at a strength."""
     bases = store.base_models()
     several = len(bases) > 1
     adapters, _ = store.adapters(limit=OFFERED)
     return [
         *((f"base: {base.name}" if several else "base", f"base-{base.id}") for base in bases),
         *((_label(adapter, several), f"adapter-{adapter.id}") for adapter in adapters),
+        *(
+            (_label(adapter, several, f"@{strength:g}"), f"adapter-{adapter.id}@{strength:g}")
+            for adapter in [one for one in adapters if _can_be_scaled(one)][:OFFERED_STRENGTHS]
+            for strength in STRENGTHS
+        ),
     ]
 
 
@@ -90,13 +99,13 @@ def standing(store: Store, handed: str | None, chosen: str | None) -> list[Conte
     Bases are in `chosen` alone.
     """
     current, wanted = read(store, chosen), with_base(store, handed)
-    same = adapter_ids(current)[:MOST_ADAPTERS] == adapter_ids(wanted)
+    same = _adapters(current)[:MOST_ADAPTERS] == _adapters(wanted)
     return current if same and chosen != NOBODY_YET else wanted
 
 
-def adapter_ids(chosen: Sequence[Contestant]) -> list[int]:
-    """The adapters among the contestants."""
-    return [one.adapter.id for one in chosen if one.adapter is not None]
+def _adapters(chosen: Sequence[Contestant]) -> list[str]:
+    """The adapters among the contestants, with their strengths."""
+    return [one.value for one in chosen if one.adapter is not None]
 
 
 def problems(chosen: Sequence[Contestant]) -> list[str]:
@@ -123,14 +132,14 @@ def problems(chosen: Sequence[Contestant]) -> list[str]:
 
 def advice(chosen: Sequence[Contestant]) -> str:
     """What would make the comparison worth more, or nothing."""
-    adapters = [one.adapter for one in chosen if one.adapter is not None]
+    adapters = [one for one in chosen if one.adapter is not None]
     if chosen and not adapters:
         return "Add an adapter to have something to compare."
     seen: dict[str, str] = {}
-    for adapter in adapters:
-        if adapter.sha256 in seen:
-            return f"{adapter.name} has the same weights as {seen[adapter.sha256]}."
-        seen[adapter.sha256] = adapter.name
+    for one in adapters:
+        if one.identity in seen:
+            return f"{one.name} has the same weights as {seen[one.identity]}."
+        seen[one.identity] = one.name
     return ""
 
 
@@ -179,20 +188,22 @@ def _trained_on(adapter: Adapter) -> str:
 
 
 def _find(store: Store, value: str) -> Contestant | None:
-    kind, _, number = value.partition("-")
-    if kind not in ("base", "adapter") or not number.isdecimal() or len(number) > 15:
+    named = _VALUE.fullmatch(value)
+    if named is None:
         return None
+    kind, number, strength = named[1], int(named[2]), float(named[3] or 1)
     try:
         if kind == "base":
-            return Contestant(store.base_model(int(number)), None)
-        adapter = store.adapter(int(number))
+            return Contestant(store.base_model(number), None)
+        adapter = store.adapter(number)
     except NotFound:
         return None
-    return Contestant(adapter.base_model, adapter) if adapter.deleted_at is None else None
+    sound = adapter.deleted_at is None and strength <= STRONGEST
+    return Contestant(adapter.base_model, adapter, strength) if sound else None
 
 
-def _label(adapter: Adapter, several: bool) -> str:
-    return f"{adapter.name} ({adapter.base_model.name})" if several else adapter.name
+def _label(adapter: Adapter, several: bool, at: str = "") -> str:
+    return f"{adapter.name}{at} ({adapter.base_model.name})" if several else f"{adapter.name}{at}"
 
 
 def _said(contestant: Contestant) -> str:

@@ -7,6 +7,7 @@ any time.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import gradio as gr
 from studio.page import Studio, log
 from studio.static_files import module
 
+_STRENGTH = re.compile(r"[0-9](\.[0-9]{1,3})?")
 TabName = Literal["train", "runs", "library", "compare", "data"]
 TABS: tuple[TabName, ...] = ("train", "runs", "library", "compare", "data")
 FIELDS = ("job", "adapter", "contestants", "start", "data", "train_with")  # that tabs share, as in Shell
@@ -130,8 +132,13 @@ def _number(text: str | None) -> str:
 
 
 def _ids(text: str | None) -> str:
-    parts = (text or "").split(",")
-    return ",".join(filter(None, map(_number, parts[:4])))
+    """The adapters that the address names, some at a strength: `3,5@0.5`."""
+    named = [part.partition("@") for part in (text or "").split(",")[:4]]
+    return ",".join(
+        number + (at + strength if _STRENGTH.fullmatch(strength) else "")
+        for number, at, strength in named
+        if _number(number)
+    )
 
 
 def connect(shell: Shell) -> None:

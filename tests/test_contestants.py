@@ -106,12 +106,30 @@ def test_a_choice_that_names_nobody_is_empty(store: Store, text: str | None) -> 
     assert contestants.read(store, text) == []
 
 
+def test_an_adapter_is_offered_at_other_strengths_where_its_update_can_be_multiplied(store: Store) -> None:
+    llama = base(store, "llama")
+    dora = add_adapter(store, llama, name="turned", method="dora")
+    one = adapter(store, llama, "one")
+    offered = dict(contestants.choices(store))
+    assert list(offered)[1:] == ["one", "turned", "one@0.5", "one@1.5", "one@2"]
+    half, whole = contestants.read(store, f"{offered['one@0.5']},{offered['one']}")
+    assert (half.name, half.strength, half.value, whole.name) == ("one@0.5", 0.5, f"adapter-{one.id}@0.5", "one")
+    assert half.identity == f"{one.sha256}@0.5" != whole.identity
+    assert contestants.advice([half, whole]) == ""
+    standing = contestants.standing(store, f"{one.id}@0.5", f"base-{llama.id},adapter-{one.id}")
+    assert [who.name for who in standing] == ["base", "one@0.5"]
+    (problem,) = contestants.problems(contestants.read(store, f"adapter-{dora.id}@0.5"))
+    assert problem.startswith("turned@0.5: only low-rank adapters")
+    assert contestants.read(store, f"adapter-{one.id}@3") == []
+
+
 def test_names_are_told_apart_by_their_base_when_there_are_several(store: Store) -> None:
     llama = base(store, "llama")
     adapter(store, llama, "one")
-    assert [label for label, _ in contestants.choices(store)] == ["base", "one"]
+    assert [label for label, _ in contestants.choices(store)][:2] == ["base", "one"]
     base(store, "gpt")
-    assert [label for label, _ in contestants.choices(store)] == ["base: llama", "base: gpt", "one (llama)"]
+    assert [label for label, _ in contestants.choices(store)][:3] == ["base: llama", "base: gpt", "one (llama)"]
+    assert "one@0.5 (llama)" in dict(contestants.choices(store))
 
 
 def test_adapters_answer_on_what_all_of_them_were_trained_on_else_on_the_full_base(store: Store) -> None:

@@ -167,6 +167,7 @@ def test_an_address_with_nonsense_opens_nothing(text: str | None) -> None:
 
 def test_an_address_names_a_few_contestants() -> None:
     assert _ids("3,5,x,7") == "3,5,7"
+    assert _ids("3@0.5,5@<b>,x@1") == "3@0.5,5"
 
 
 def test_every_served_file_has_an_address_that_changes_with_it() -> None:
