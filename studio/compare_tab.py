@@ -169,9 +169,16 @@ class Compare:
     # --- asking ---
 
     def answer(
-        self, handed: str, chosen: str, names: str, prompt: str, seed: float, temperature: float, top_p: float,
+        self,
+        handed: str,
+        chosen: str,
+        names: str,
+        prompt: str,
+        seed: float,
+        temperature: float,
+        top_p: float,
         max_tokens: float,
-    ) -> Iterator[Update]:  # fmt: skip
+    ) -> Iterator[Update]:
         """Stream the answers of all contestants; whoever stops listening stops the answerer within a token."""
         people = contestants.standing(self.store, handed, chosen)
         sampling, wrong = read_sampling(seed, temperature, top_p, max_tokens)
