@@ -15,7 +15,7 @@ import gradio as gr
 from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import DataSet
-from studio import data_adding, data_facts, data_tokens
+from studio import data_adding, data_checks, data_facts, data_tokens
 from studio.actions import NotNow
 from studio.page import Studio
 from studio.question import Answer, fields, whole
@@ -81,6 +81,7 @@ def questions(studio: Studio) -> list[Question]:
     return [
         *_of_data_sets(studio.store),
         *data_adding.questions(studio.store),
+        *data_checks.questions(studio.store),
         *data_tokens.questions(studio),
     ]
 
@@ -98,7 +99,7 @@ def _of_data_sets(store: Store) -> list[Question]:
             "rows": [data_facts.listed(data) for data in sets],
             "open": _open(store, chosen) if chosen else None,
             "choices": data_tokens.choices(store.base_models()),
-            "coming": [data_facts.coming(one) for one in store.jobs(kinds=["data"], states=["queued", *LIVE])],
+            "coming": [data_facts.coming(one) for one in store.jobs(kinds=["data", "clean"], states=["queued", *LIVE])],
             "job": data_facts.coming(store.job(whole(asked, "job", 1, 2**53))) if job is not None else None,
         }
 
@@ -138,6 +139,7 @@ def _open(store: Store, data: DataSet) -> Answer:
     used = store.data_set_users(data.id, LISTED_USERS)
     return {
         **data_facts.opened(data, file.stat().st_size if file.is_file() else None),
+        "checks": data_checks.shown(store, data),
         "users": data_facts.users(used.jobs, used.adapters, used.job_total, used.adapter_total),
     }
 

@@ -119,3 +119,24 @@ def test_rows_that_are_gone_from_disk_are_told(store: Store, ask: Ask) -> None:
     store.rows_path(data).unlink()
     assert ask["data_state"]({"id": data.id})["open"]["here"] is False
     assert "gone from disk" in ask["data_rows"]({"id": data.id, "first": 0, "count": 1})["problem"]
+
+
+def test_what_is_doubtful_is_looked_for_told_and_left_out_of_a_copy(store: Store, ask: Ask) -> None:
+    data = store.data_sets()[0]
+    assert ask["data_state"]({"id": data.id})["open"]["checks"] == {"found": None, "job": None}
+    job = store.job(ask["data_examine"]({"id": data.id})["examining"])
+    assert (job.kind, job.data_set_id, sorted(job.settings)) == ("examine", data.id, ["seed", "validation_share"])
+    assert ask["data_state"]({"id": data.id})["open"]["checks"]["job"]["words"] == "queued"
+    found = {"exact": {"total": 2, "rows": [[0, 4, 5]]}, "secrets": {"total": 1, "rows": [[7]]}, "near": {"total": 0}}
+    store.note_about_data_set(data.id, findings={**found, "overlap": {"total": 1, "rows": [[3, 1]]}})
+    told = ask["data_state"]({"id": data.id})["open"]["checks"]["found"]
+    assert [(one["key"], one["total"], one["rows"], one["advised"]) for one in told] == [
+        ("exact", 2, [4, 5], True),
+        ("secrets", 1, [7], False),
+        ("overlap", 1, [3], False),
+    ]
+    refused = ask["data_clean"]({"id": data.id, "fixes": ["overlap", 7]})
+    assert "at least one thing to mend" in refused["problem"]
+    copy = store.job(ask["data_clean"]({"id": data.id, "fixes": ["secrets", "exact"], "name": ""})["job"])
+    assert (copy.kind, copy.settings) == ("clean", {"name": f"{data.name}-clean", "fixes": ["exact", "secrets"]})
+    assert [one["name"] for one in ask["data_state"]({})["coming"]] == [copy.name]

@@ -23,7 +23,7 @@ class Data {
   }
 
   start() {
-    const concerns = (topic) => TOPICS.includes(topic) || (topic === "progress" && this.parts.coming.children.length > 0);
+    const concerns = (topic) => TOPICS.includes(topic) || (topic === "progress" && (this.parts.coming.children.length > 0 || this.set.checks.busy));
     const changed = ({ detail }) => (detail.topics.some(concerns) ? this.pull() : null);
     const open = ({ detail }) => this.open(Number(detail) || null, false);
     window.addEventListener("studio:changed", changed);
@@ -169,7 +169,7 @@ class Data {
     parts.goneName = h("span");
     parts.gone = h("p", { class: "undo", role: "status", hidden: true }, parts.goneName, h("button", { type: "button", class: "link", onclick: () => this.undo() }, "Undo"));
     const ask = (name, question, told) => this.ask(name, question, told);
-    const act = { trigger: this.trigger, remove: (set) => this.remove(set), renamed: () => this.pull() };
+    const act = { trigger: this.trigger, remove: (set) => this.remove(set), renamed: () => this.pull(), cleaning: (made) => this.added(made) };
     this.set = new DataSet(ask, act, this.plotly);
     this.adding = new DataAdd(ask, (file) => this.upload(file), (made) => this.added(made), () => this.addOne(false));
     this.element.replaceChildren(h("div", { class: "runs data" }, parts.nav, h("div", {}, parts.stale, parts.lost, parts.gone, this.adding.card, parts.empty, this.set.box)));

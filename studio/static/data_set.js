@@ -1,6 +1,7 @@
 // The open data set on the Data tab: what it is, its rows, what was left out of it and who used it. Every text goes in as
 // text. Knows nothing about the list of data sets, or about Gradio.
 
+import { DataChecks } from "./data_checks.js";
 import { DataRows } from "./data_rows.js";
 import { DataTokens } from "./data_tokens.js";
 import { h, keyed, say, show, whole } from "./dom.js";
@@ -8,14 +9,15 @@ import { h, keyed, say, show, whole } from "./dom.js";
 export class DataSet {
   /**
    * `ask(name, question, told)` gives a promise of the answer, or of null once `told` says why there is none;
-   * `act`: {trigger(event, data), remove(set), renamed()}.
+   * `act`: {trigger(event, data), remove(set), renamed(), cleaning(answer)}.
    */
   constructor(ask, act, plotly) {
     Object.assign(this, act, { ask });
     this.parts = {};
     this.tokens = new DataTokens(ask, plotly, () => this.rows.again(), (row) => this.rows.to(row));
     this.rows = new DataRows(ask, this.tokens);
-    this.box = h("div", { class: "open-run", hidden: true }, this.makeHead(), this.rows.card, this.tokens.card, this.makeSkipped(), this.makeUsers());
+    this.checks = new DataChecks(ask, (made) => this.cleaning(made), (row) => this.rows.to(row));
+    this.box = h("div", { class: "open-run", hidden: true }, this.makeHead(), this.rows.card, this.tokens.card, this.makeSkipped(), this.checks.card, this.makeUsers());
   }
 
   /** What can be chosen to look through. */
@@ -36,6 +38,8 @@ export class DataSet {
     this.showSkipped(open.skipped);
     show(this.rows.card, open.here);
     if (open.here) this.rows.open(open);
+    show(this.checks.card, open.here);
+    this.checks.show(open);
   }
 
   forget() {

@@ -44,6 +44,9 @@ export class DataTokens {
   }
 
   change() {
+    const settings = JSON.stringify(this.settings());
+    if (settings === this.asked) return; // typed, and then left
+    this.asked = settings;
     this.changed();
     this.count();
   }

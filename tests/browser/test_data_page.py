@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from adapters_store.store import Store
+from studio import line
 from tests.browser.conftest import OpenPage, Served, blocking_faults
 from tests.furnish import add_adapter
 from tests.workshop import add_rows
@@ -19,8 +21,10 @@ HOSTILE = ["{{name}}", "${window.hurt=7*7}", "<script>window.hurt=1</script>", "
 @pytest.fixture
 def talk(tmp_path: Path) -> Path:
     """A table whose columns say nothing, with two rows that cannot be used, and text that is no markup."""
-    lines = [f"{HOSTILE[n % 4]} question {n}\tanswer {n}" for n in range(30)]
+    noise = [sha256(bytes([n])).hexdigest() for n in range(60)]  # so that no row is nearly another one
+    lines = [f"{HOSTILE[n % 4]} question {n} {noise[n]}\tanswer {n} {noise[30 + n]}" for n in range(30)]
     lines[11] = lines[17] = "lost\t"
+    lines[21] = lines[20]
     file = tmp_path / "harbour talk.csv"
     file.write_text("from_them\tfrom_us\n" + "\n".join(lines) + "\n")
     return file
@@ -37,7 +41,7 @@ def test_a_file_is_mapped_looked_at_as_the_model_sees_it_and_trained_with(
     page.get_by_label("Prompt", exact=True).select_option("from_them")
     page.get_by_label("Answer", exact=True).select_option("from_us")
     expect(card.locator(".data-rows > li")).to_have_count(3)
-    expect(card.locator(".data-rows .learned").first).to_have_text("answer 0")
+    expect(card.locator(".data-rows .learned").first).to_contain_text("answer 0")
     page.get_by_role("button", name="Add data set").click()
     expect(card).to_contain_text("2 rows cannot be used.")
     expect(card).to_contain_text("Line 13")
@@ -67,10 +71,18 @@ def test_a_file_is_mapped_looked_at_as_the_model_sees_it_and_trained_with(
     expect(rows.first.locator(".beyond").first).to_be_visible()
     assert blocking_faults(page) == []
 
+    page.get_by_role("button", name="Check the rows").click()
+    copies = page.locator(".data-findings li").filter(has_text="1 row is a copy of another row")
+    expect(copies.get_by_role("checkbox")).to_be_checked()
+    page.get_by_role("button", name="Make a cleaned copy").click()
+    opened(page, "harbour talk-clean")
+    expect(page.locator(".data-facts")).to_contain_text("Copy of harbour talk without 1 of its rows")
+
     page.get_by_role("button", name="Train with it").click()
-    expect(page.get_by_label("Data set", exact=True)).to_have_value("harbour talk (28 rows)")
+    expect(page.get_by_label("Data set", exact=True)).to_have_value("harbour talk-clean (27 rows)")
+    line.pause_queue(studio.store, True)  # it is started, and waits: what training does is tested elsewhere
     page.get_by_role("button", name="Start fine-tune").click()
-    expect(page.locator("#start-line")).to_contain_text("harbour talk-r16")
+    expect(page.locator("#start-line")).to_contain_text("harbour talk-clean-r16")
     page.get_by_role("button", name="Look at it").click()
     expect(page.locator(".data")).to_contain_text("Used by 1 run")
     page.locator(".data-users button").first.click()
