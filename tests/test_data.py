@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.data.check import DataError, read, read_rows, spans, write_rows
@@ -159,6 +159,7 @@ def test_a_file_that_cannot_be_learned_from_is_refused_in_words(
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda t: bool(t.strip()))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no mistake
 @given(st.lists(texts, min_size=1, max_size=5))
 def test_a_snapshot_gives_back_what_was_written_whatever_the_text(
     tmp_path_factory: pytest.TempPathFactory, answers: list[str]

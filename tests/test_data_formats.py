@@ -26,6 +26,9 @@ from engine.data.prose import PASSAGE
 Pairs = list[tuple[str, str]]
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
+# How long an example takes says something about the machine only.
+CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+quiet = settings(max_examples=40, deadline=None, suppress_health_check=CHECKS)
 pairs = st.lists(st.tuples(*[texts.filter(lambda t: bool(t.strip()))] * 2), min_size=1, max_size=6)
 
 
@@ -71,7 +74,7 @@ WRITERS: dict[str, Callable[[Pairs], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@quiet
 @given(rows=pairs)
 def test_the_rows_that_were_written_are_read(kind: str, rows: Pairs, tmp_path: Path) -> None:
     path = tmp_path / "rows"
@@ -80,7 +83,7 @@ def test_the_rows_that_were_written_are_read(kind: str, rows: Pairs, tmp_path: P
     assert found == [(asked.strip(), said.strip()) for asked, said in rows]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@quiet
 @given(rows=pairs, block=st.integers(1, 9))
 def test_a_list_is_read_wherever_its_text_is_parted(
     rows: Pairs, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -91,7 +94,7 @@ def test_a_list_is_read_wherever_its_text_is_parted(
     assert [row["messages"][1]["content"] for row in read(path).rows] == [said.strip() for _, said in rows]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@quiet
 @given(text=st.text(st.sampled_from("abc .\n#`"), min_size=1, max_size=60), times=st.integers(1, 300))
 def test_of_plain_text_and_markdown_no_word_is_lost_or_moved(text: str, times: int, tmp_path: Path) -> None:
     path = tmp_path / "text"
