@@ -1,5 +1,6 @@
 """What the answerer says about rows as tokens: views, lengths and plans, asked in this process, against single rows."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,8 @@ def ask(desk: Desk, kind: str, rows: Path, base: Path | None = None, **more: Any
     settings = {"length": LENGTH, **more.pop("settings", {})}
     payload = {"base_path": str(base or shared_tiny_model()), "rows_path": str(rows), "settings": settings, **more}
     (result,) = KINDS[kind](desk, payload, stop)
-    return result
+    as_sent: dict[str, Any] = json.loads(json.dumps(result))
+    return as_sent
 
 
 @pytest.mark.parametrize("loss_on", ["answers", "last", "all"])
