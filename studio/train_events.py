@@ -79,7 +79,7 @@ class TrainEvents:
         try:
             data = actions.import_file(self.store, file, file.name)
         except DataError as error:
-            return {ui.drop: None, ui.drop_problems: problem_list(problems_of(error))}
+            return {ui.drop: None, ui.drop_problems: problem_list(problems_of(error)) + train_facts.OTHERWISE}
         finally:
             file.unlink(missing_ok=True)  # the rows are kept as a data set; the upload is not needed any more
         choices = [(train_facts.data_label(d), d.id) for d in self.store.data_sets()]

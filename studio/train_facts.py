@@ -59,6 +59,9 @@ def understood(data: DataSet) -> str:
         return f"Read as {data.format}."
 
 
+OTHERWISE = '<p class="help">The Data tab lets you say which column is what, and skip rows that cannot be used.</p>'
+
+
 def rows_shown(rows: Sequence[Row], total: int) -> str:
     """The first rows as the model sees them: learned text marked, the rest grey."""
     if not rows:

@@ -271,6 +271,7 @@ def test_a_bad_file_leaves_the_choice_alone(store: Store, data_dir: Path, tmp_pa
     updates = events.take_file(str(file))
     assert events.ui.data not in updates
     assert "Line 1" in shown(events, updates, "drop_problems")
+    assert "The Data tab lets you" in shown(events, updates, "drop_problems")
 
 
 def test_a_failed_fetch_offers_to_retry_and_a_folder(store: Store, data_dir: Path) -> None:
