@@ -42,7 +42,6 @@ MOST_ATTEMPTS = 3  # of a run that is interrupted again and again; a person may 
 TRASH_SECONDS = 7 * 24 * 3600.0  # how long deleted adapters can be brought back
 
 AUTO_RESUME = "auto_resume"  # the setting: whether interrupted runs go on by themselves
-
 _last_start: dict[Path, tuple[float, subprocess.Popen[bytes]]] = {}
 
 
@@ -122,9 +121,10 @@ class Runner:
             to, why = verdict(job, returncode, same_boot=job.owner is None or job.owner.boot == process.boot_id())
             log.warning("job %s: %s (%s)", job.id, why, to)
             self._store.move(job.id, to, why=why, who="runner")
-            self._store.clear_strays()
             if not job.stop:
                 self._continue(job.id)
+        if returncode != 0:  # also after the last word of a job: what it no longer needs goes after that
+            self._store.clear_strays()
         self._stop_seen.pop(job_id, None)
 
     def _resume_after_restart(self) -> None:

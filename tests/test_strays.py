@@ -44,6 +44,15 @@ def test_the_runner_clears_away_what_a_dead_worker_left(store: Store) -> None:
     assert checks["leftovers"] == "ok"
 
 
+def test_the_runner_clears_away_what_a_worker_killed_after_its_last_word_left(store: Store) -> None:
+    job = store.claim(store.submit("train", "run", {}).id, GONE)
+    assert job is not None
+    store.move(job.id, "failed", who="test")
+    left = published(store, "checkpoints")
+    Runner(store)._settle(job.id, -9)
+    assert not left.exists()
+
+
 @pytest.mark.parametrize(("kind", "maker"), [("adapters", "import"), ("adapters", "train"), ("models", "fetch")])
 def test_what_a_living_job_may_be_about_to_list_is_left_alone(store: Store, kind: Kind, maker: str) -> None:
     job = store.submit(maker, "job", {})
