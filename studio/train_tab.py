@@ -5,6 +5,7 @@ The wiring only: which widget of `train_layout` calls which handler of `train_ev
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import gradio as gr
 
 from studio.page import Studio, said
 from studio.shell import Shell
-from studio.train_events import TrainEvents
+from studio.train_events import TrainEvents, Updates
 from studio.train_layout import MORE, PRESETS, Layout
 from studio.train_start import TrainStart
 
@@ -77,10 +78,10 @@ class _Wires:
             ui.settings["target_modules"].input,
             dropped.then,
         ):
-            self._on(way, starts.show, asked, shown, ui.problems, **_IN_TURN)
-        self._on(shell.start.change, starts.begin, [shell.start, *rest], shown, ui.problems, **_IN_TURN)
-        self._on(shell.pulse.adapters_changed, starts.offer, asked, shown, ui.problems, **_IN_TURN)
-        self._on(shell.train_with.change, starts.train_with, [shell.train_with, *asked], shown, ui.problems, **_IN_TURN)
+            self._choice(way, starts.show, asked, shown)
+        self._choice(shell.start.change, starts.begin, [shell.start, *rest], shown)
+        self._choice(shell.pulse.adapters_changed, starts.offer, asked, shown)
+        self._choice(shell.train_with.change, starts.train_with, [shell.train_with, *asked], shown)
         self._on(ui.data_help.look_at, on.look_at_data, [ui.data], [shell.tabs, shell.data], ui.problems)
 
     def models(self, shell: Shell) -> None:
@@ -123,6 +124,12 @@ class _Wires:
             self._on(way, on.tell, [ui.queued], [], ui.line)
         self._on(ui.line.open_run, on.open_run, [], [shell.tabs, shell.job], ui.problems)
 
+    def _choice(
+        self, way: Callable[..., Any], fn: Callable[..., Updates], given: Sequence[Any], shown: Sequence[Any]
+    ) -> None:
+        """Connect a handler that settles what is chosen."""
+        self._on(way, only_changes(fn, given), given, shown, self.ui.problems, **_IN_TURN)
+
     def _on(
         self,
         way: Callable[..., Any],
@@ -136,6 +143,24 @@ class _Wires:
         outputs = list(dict.fromkeys([*shown, place]))
         more.setdefault("trigger_mode", "always_last")  # what was typed last is what is answered
         return way(said(fn, place), list(given), outputs, show_progress="hidden", api_visibility="private", **more)
+
+
+def only_changes(fn: Callable[..., Updates], given: Sequence[Any]) -> Callable[..., Updates]:
+    """`fn`, whose answer leaves alone what it was given as it would have it.
+
+    The person may have chosen something else before the answer comes, and would see their choice undone.
+    """
+
+    @functools.wraps(fn)
+    def answer(*values: Any) -> Updates:
+        updates = fn(*values)
+        for field, value in zip(given, values, strict=True):
+            update = updates.get(field)
+            if isinstance(update, dict) and "value" in update and update["value"] == value:
+                updates[field] = {key: part for key, part in update.items() if key != "value"}
+        return updates
+
+    return answer
 
 
 def _any_of(triggers: list[Any]) -> Callable[..., Any]:

@@ -136,3 +136,18 @@ def test_train_takes_no_press_before_its_fields_are_filled(open_page: OpenPage, 
     more.click()
     expect(page.get_by_label("Base model")).to_have_value(re.compile("tiny"))
     expect(start).to_be_visible()
+
+
+def test_a_choice_made_before_the_answer_to_the_one_before_stays(open_page: OpenPage, shelf: Store) -> None:
+    page, late = open_page(), Late()
+    data = page.get_by_label("Data set", exact=True)
+    expect(page.get_by_text("counted from your data")).to_be_visible()
+    late.hold(page)
+    for count, name in enumerate(("invoice-json", "plain-text"), 1):
+        data.click()
+        page.get_by_role("option", name=re.compile(name)).click()
+        if count == 1:
+            wait_for(lambda: page.evaluate("true") and late.held, 60, "the first choice to be sent")
+    late.release()
+    expect(page.get_by_text("Read as plain text")).to_be_visible()
+    expect(data).to_have_value(re.compile("plain-text"))
