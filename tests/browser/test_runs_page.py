@@ -315,3 +315,24 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(open_page: OpenPage, studio
     page = open_page("tab=runs", phone=True)
     drawn(page, 20)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_log_of_a_run_is_followed_while_it_is_open_and_stays_text(open_page: OpenPage, studio: Served) -> None:
+    store = studio.store
+    job = store.claim(start(store, "talks", QUICK).id, identify())
+    assert job is not None
+    log = store.files.log(f"job-{job.id}")
+    log.write_text(f"first {HOSTILE}\n\x1b[31mred\n")
+    page = open_page(f"tab=runs&job={job.id}")
+    text = page.locator("#runs .log-text")
+    expect(text).to_be_hidden()
+    page.locator("#runs .log-part summary").click()
+    expect(text).to_have_text(f"first {HOSTILE}\n\\x1b[31mred\n")
+    with log.open("a") as more:
+        more.write("second\n")
+    expect(text).to_contain_text("second")
+    with page.expect_download() as download:
+        page.locator("#runs .log-part").get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "talks-log.txt"
+    assert page.title() != "broken into"
+    store.move(job.id, "failed", who="test", why="Enough.")
