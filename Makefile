@@ -6,7 +6,7 @@ BENCH := .venv-bench/bin/python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and "LoRA Studio needs Python 3.11 or newer; choose one with PYTHON=...")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test methods states bench clean
+.PHONY: help run demo test faults methods states bench clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## */  make \1\t/p' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: .venv-test/ready  ## linters, types and all tests, in an environment of th
 	$(TEST) -m ruff format --check .
 	$(TEST) -m mypy
 	$(TEST) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
+
+faults: .venv-test/ready  ## break runs on purpose, hundreds of times, and write the counts into docs/reliability.md
+	$(TEST) -m tests.faults
 
 methods: .venv-test/ready  ## measure every method on every architecture and write the table of docs/methods.md
 	$(TEST) -m tests.methods_table

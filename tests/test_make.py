@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 def test_plain_make_lists_the_commands_and_does_nothing() -> None:
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
     commands = re.findall(r"make (\w+)", said)
-    assert commands == ["help", "run", "demo", "test", "methods", "states", "bench", "clean"]
+    assert commands == ["help", "run", "demo", "test", "faults", "methods", "states", "bench", "clean"]
 
 
 def test_only_python3_is_asked_of_the_path() -> None:
