@@ -1,12 +1,15 @@
 """A real studio in a process of its own, and a real Chromium that looks at it.
 
-The server is started as a person starts it, on a free port, in a data folder whose starter model is the tiny one, so
-that nothing is downloaded. One server and one browser profile serve a whole file of tests, so that a page's scripts are
-fetched and compiled once; what a page keeps in the profile goes when its test ends.
+The server has a free port and a data folder whose starter model is the tiny one, so that nothing is downloaded. One
+server and one browser profile serve a whole file of tests, so that a page's scripts are fetched and compiled once; what
+a page keeps in the profile goes when its test ends. Page, runner, workers and answerer are forked from a process that
+has imported what they need; `test_whole_path.py` starts them as a person does.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import subprocess
@@ -22,6 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 
 from adapters_store.store import Store
 from studio import launch
+from tests.faults.nursery import Forked, Nursery
 from tests.workshop import add_base, wait_for
 
 HERE = Path(__file__).parent
@@ -60,6 +64,24 @@ def serve(root: Path, **environment: str) -> subprocess.Popen[bytes]:
         )
 
 
+def fork(root: Path, **environment: str) -> Forked:
+    """Start the studio like `serve`, for the price of a fork: it, its runner and workers have imported everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        words = ["-m", "app", "--data-dir", str(root), "--port", "0", "--no-browser"]
+        return _nursery().fork(words, root.with_suffix(".log"))
+
+
+@functools.cache
+def _nursery() -> Nursery:
+    """One for all files of this folder."""
+    nursery = Nursery("studio.server", "studio.launch", "uvicorn", "jobs.answerer", "jobs.requests", "engine.generate")
+    nursery.__enter__()
+    atexit.register(nursery.__exit__, None, None, None)
+    return nursery
+
+
 def with_starter(root: Path) -> Store:
     """A data folder in which the tiny model stands for the starter model, so that none is fetched."""
     store = Store(root)
@@ -69,7 +91,7 @@ def with_starter(root: Path) -> Store:
 
 def served(root: Path, store: Store, **environment: str) -> Iterator[Served]:
     """Serve a data folder for as long as the iterator is held. Ends the page, the runner and what they started."""
-    page = serve(root, **environment)
+    page = fork(root, **environment)
 
     def open_at() -> str | None:
         assert page.poll() is None, root.with_suffix(".log").read_text()

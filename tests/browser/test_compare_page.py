@@ -140,7 +140,7 @@ def test_contestants_are_chosen_by_hand_and_stand_in_the_address(
     page = open_page("tab=compare")
     expect(page.locator("#compare-who .token")).to_have_count(1)
     page.get_by_role("combobox", name="Contestants").click()
-    page.get_by_role("option", name=two.name).click()
+    page.get_by_role("option", name=f"{two.name} (tiny)", exact=True).click()
     expect(page).to_have_url(re.compile(f"contestants={two.id}"))
     page.keyboard.press("Escape")
     page.reload()

@@ -1,6 +1,6 @@
 """Processes of the studio for the price of a fork: a server has imported everything, and each process is its child.
 
-    python -m tests.faults.nursery SOCKET
+    python -m tests.faults.nursery SOCKET [MODULE ...]
 
 A child runs a module of ours as `__main__`, in a session of its own and with its output in a log, as
 `jobs.process.start_detached` would have it; only the importing is spared. What the children start comes from here too,
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import runpy
 import select
@@ -32,6 +33,12 @@ from typing import Any, Self
 from jobs import process
 from tests.faults import points
 
+# The last keeps the allocator of pyarrow, which Gradio imports, from starting a thread.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 READY_SECONDS = 180  # to import everything on a busy machine
 MAIN = {"__main__", "__mp_main__"}
 
@@ -49,11 +56,19 @@ class Forked:
             self.returncode = ask(self._address, {"ended": self.pid})["returncode"]
         return self.returncode
 
-    def wait(self) -> int:
-        """Wait for the end."""
+    def wait(self, timeout: float = math.inf) -> int:
+        """Wait for the end, at most `timeout` seconds."""
+        until = time.monotonic() + timeout
         while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
             time.sleep(0.01)
         return code
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> bool:
         """SIGKILL; False if it had ended by itself."""
@@ -64,14 +79,25 @@ class Forked:
         return self.wait() == -signal.SIGKILL
 
 
+class Piped(Forked):
+    """A child that is spoken with in lines of text."""
+
+    def __init__(self, address: str, pid: int, pipes: list[str]) -> None:
+        super().__init__(address, pid)
+        # In the order in which the child opens them: each waits for the other. Both stay open.
+        self.stdin = Path(pipes[0]).open("w", encoding="utf-8")  # noqa: SIM115
+        self.stdout = Path(pipes[1]).open(encoding="utf-8")  # noqa: SIM115
+
+
 class Nursery:
     """The server, and how to have children of it. A context manager: the server ends with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *also: str) -> None:
+        """`also` are modules to import beforehand, besides what a run needs."""
         self._folder = tempfile.TemporaryDirectory(prefix="nursery-")
         self._address = str(Path(self._folder.name) / "socket")
-        command = process.module_command("tests.faults.nursery", self._address)
-        environment = {**process.environment(), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        command = process.module_command("tests.faults.nursery", self._address, *also)
+        environment = {**process.environment(), **ONE_THREAD}
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=process.ROOT
         )
@@ -172,6 +198,7 @@ class Server:
             for line in (self._listener, *inherited):
                 line.close()
             process.start_detached = lambda argv, log: _told(self._address, argv, log)  # type: ignore[assignment,return-value]
+            process.start_piped = lambda argv, log: _piped(self._address, argv, log)  # type: ignore[assignment,return-value]
             process.go_last = lambda: None  # or a busy machine would have each of them wait for seconds
             become(order)
         self._living.add(pid)
@@ -183,6 +210,15 @@ def _told(address: str, argv: list[str], log: Path) -> Forked:
     return Forked(address, ask(address, order)["pid"])
 
 
+def _piped(address: str, argv: list[str], log: Path) -> Piped:
+    place = Path(tempfile.mkdtemp(dir=Path(address).parent))
+    pipes = [str(place / name) for name in ("in", "out")]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    order = {"argv": argv[argv.index("-m") + 1 :], "log": str(log), "environment": dict(os.environ), "pipes": pipes}
+    return Piped(address, ask(address, order)["pid"], pipes)
+
+
 def become(order: dict[str, Any]) -> None:
     """Be the process that was ordered, and never return."""
     code: Any = 1
@@ -191,8 +227,9 @@ def become(order: dict[str, Any]) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         output = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(output, 1)
+        pipes = order.get("pipes")
+        os.dup2(os.open(pipes[0] if pipes else os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(pipes[1], os.O_WRONLY) if pipes else output, 1)
         os.dup2(output, 2)
         if "told" in order:
             points.watch(order["fault"], order["told"])
@@ -210,8 +247,10 @@ def become(order: dict[str, Any]) -> None:
         os._exit(code if isinstance(code, int) else 1)
 
 
-def learn() -> None:
+def learn(also: list[str]) -> None:
     """Import here what a run imports somewhere in its course: a child does one and tells."""
+    for name in also:
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="learning-") as folder:
         told = Path(folder) / "modules"
         pid = os.fork()
@@ -248,5 +287,5 @@ if __name__ == "__main__":
     # The server's own name must be the one that others import.
     from tests.faults import nursery
 
-    nursery.learn()
+    nursery.learn(sys.argv[2:])
     nursery.Server(sys.argv[1]).serve()
