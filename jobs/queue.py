@@ -44,6 +44,13 @@ def spares_memory(store: Store) -> bool:
     return store.recall(SPARE_MEMORY, True) is not False
 
 
+def missing_end(job: Job) -> str | None:
+    """The state in which a run would have ended that lacks this last word only: its adapter is in the library."""
+    if job.adapter_id is None or job.state != "finishing":
+        return None
+    return "stopped" if job.progress.get("step", 0) < job.progress.get("steps", 0) else "completed"
+
+
 def may_start(store: Store) -> list[Job]:
     """The waiting jobs whose turn may come, in its order. While the queue is paused no run is among them."""
     return store.waiting([kind for kind in KINDS if kind not in ON_DEVICE] if queue_paused(store) else None)

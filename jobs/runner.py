@@ -28,7 +28,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 from jobs import process
 from jobs.progress import again
-from jobs.queue import may_start, next_to_start
+from jobs.queue import may_start, missing_end, next_to_start
 
 log = logging.getLogger("runner")
 
@@ -191,9 +191,8 @@ def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[s
 
     `returncode` is the worker's, minus the number of a signal; None when nobody saw it end.
     """
-    if job.adapter_id is not None and job.state == "finishing":
-        cut_short = job.progress.get("step", 0) < job.progress.get("steps", 0)
-        return ("stopped" if cut_short else "completed"), ""
+    if end := missing_end(job):
+        return end, ""
     if job.stop == "cancel":
         return "cancelled", "Cancelled. Nothing was kept."
     what_next = again(job.kind, job.checkpoint_step)

@@ -21,7 +21,7 @@ from engine.settings import parse
 from jobs import errors, process
 from jobs.ending import Ended, Ending
 from jobs.progress import again, paused
-from jobs.queue import Lease, spares_memory
+from jobs.queue import Lease, missing_end, spares_memory
 
 log = logging.getLogger("worker")
 
@@ -97,6 +97,9 @@ def _record_end(store: Store, lease: Lease, ending: Ending) -> None:
 def _record_failure(store: Store, lease: Lease, error: Exception) -> None:
     """A run with a checkpoint is not given up for a full disk or a drive that is not there: it can be continued."""
     job = store.job(lease.job.id)
+    if end := missing_end(job):  # done again, it would leave a second adapter
+        lease.move(end)
+        return
     why = in_words(error, job)
     fewer = _fewer_rows(store, job) if errors.is_memory(error) else None
     if fewer:

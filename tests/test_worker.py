@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters_store.errors import StoreBusy
+from adapters_store.errors import StoreBusy, StoreError
 from adapters_store.store import Store
 from engine import starter
 from jobs import process
@@ -107,6 +107,25 @@ def test_a_cancel_keeps_nothing_and_leaves_nothing(store: Store, workers: list[W
     wait_for_state(store, job.id, "cancelled", seconds=10)
     assert worker.wait(10) == 0
     assert nothing_is_left(store)
+
+
+def test_a_run_whose_last_word_meets_a_full_disk_leaves_one_adapter_and_is_completed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refused = Lease.move, []
+
+    def full_at_first(self: Lease, state: str, why: str = "") -> None:
+        if state == "completed" and not refused:
+            refused.append(state)
+            raise StoreError("The disk is full.")
+        real(self, state, why)
+
+    monkeypatch.setattr(Lease, "move", full_at_first)
+    job = submit_run(store)
+    do(store, job.id, Ending())
+    assert refused
+    assert (store.job(job.id).state, store.job(job.id).why) == ("completed", "")
+    assert store.adapters()[1] == 1
 
 
 def test_a_base_model_that_was_replaced_is_not_trained_on(
