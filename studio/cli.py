@@ -236,7 +236,7 @@ def spare_memory(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Let a run that memory is too small for go on with half the rows at once. If not, it fails and says why."""
+    """Halve the rows at once where memory is too small. Off, such a run fails and says what to change."""
     with asking.opened(data_dir) as store:
         if switch:
             store.remember(turns.SPARE_MEMORY, switch is OnOff.ON)

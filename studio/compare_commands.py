@@ -25,8 +25,8 @@ else:
     comparison_files, contestants = Deferred("studio.comparison_files"), Deferred("studio.contestants")
     scores = Deferred("studio.scores")
 
-comparisons = Commands(help="Kept comparisons: what was asked, and what each answered.", **PLAIN)
-votes = Commands(help="Blind votes: what they tell, and pairs to learn from.", **PLAIN)
+comparisons = Commands(help="Kept comparisons: questions and answers.", **PLAIN)
+votes = Commands(help="Blind votes, and pairs to learn from.", **PLAIN)
 
 MOST_EXPORTED = 1000
 Number = Annotated[int, typer.Argument(metavar="COMPARISON", help="Its number.", show_default=False)]
@@ -65,7 +65,7 @@ def compare(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Have contestants of one base model answer one prompt, side by side. The comparison is kept."""
+    """Have contestants answer one prompt, side by side. They share a base model, and the comparison is kept."""
     sampling = {"seed": seed, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     narrowing = {"top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
     with asking.opened(data_dir) as store:
@@ -166,7 +166,7 @@ def export_comparisons(
 
 @comparisons.command("replay")
 def replay_comparison(number: Number, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Ask a kept comparison again exactly as it was, and say whether the answers are the same."""
+    """Ask a kept comparison again, exactly as it was. It says whether the answers are the same."""
     with asking.opened(data_dir) as store:
         before = _told(store, number)
         now = _ask(store, comparing.again(store, before))
@@ -195,7 +195,7 @@ def list_votes(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Say how often each contestant was chosen in blind votes, and how sure that is."""
+    """Say what blind votes tell. How often each contestant was chosen, and how sure that is."""
     with asking.opened(data_dir) as store:
         people = [scores.Standing(one.name, one.identity) for one in _people(store, contestant)]
         card = scores.card(store, people)
@@ -206,7 +206,7 @@ def list_votes(
 
 @votes.command("export")
 def export_votes(data_dir: DataDir = None) -> None:
-    """Print preference pairs as JSONL: prompt, chosen, rejected; the best answer of a vote with each of the others."""
+    """Print votes as preference pairs. JSONL with prompt, chosen, rejected; the best answer with each of the others."""
     with asking.opened(data_dir) as store:
         found = store.comparisons(limit=MOST_EXPORTED)
     print(comparison_files.pairs(found), end="")

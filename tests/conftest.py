@@ -13,6 +13,7 @@ from xdist.scheduler import LoadFileScheduling
 if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import BaseModel, DataSet
+    from tests.faults.nursery import Nursery
     from tests.hub import StandIn
 
 
@@ -116,6 +117,22 @@ def one_thread_each() -> Iterator[None]:
     from tests.workshop import one_thread
 
     with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def nursery() -> "Iterator[Nursery]":
+    """Forks processes of the studio, which have imported everything."""
+    from tests.faults.nursery import Nursery
+
+    with Nursery() as nursery:
+        yield nursery
+
+
+@pytest.fixture
+def forked(nursery: "Nursery") -> Iterator[None]:
+    """What is started detached is forked: a worker takes five seconds of the CPU to import torch."""
+    with nursery.instead_of_processes():
         yield
 
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from tests.faults.kills import Tally
 from tests.faults.nursery import Nursery
 from tests.faults.sweep import Swept
 from tests.faults.yard import Yard
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as nursery:
-        yield nursery
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,8 @@ from tests.far import ID, TOKEN, busy, gated
 from tests.hub import COMMIT, StandIn
 from tests.workshop import add_rows, wait_for, wait_for_state
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 
 def submit(store: Store, revision: str = "main") -> Job:
     return store.submit("fetch", "tiny", {"source": "hub", "id": ID, "revision": revision, "name": "tiny"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from tests.foreign import (
 )
 from tests.workshop import add_base, shared_tiny_model, wait_for
 
-pytestmark = pytest.mark.usefixtures("one_thread_each")
+pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
 
 
 def test_a_worker_process_imports_a_zip_and_the_library_lists_it(store: Store, tmp_path: Path, no_runner: None) -> None:
@@ -35,7 +34,7 @@ def test_a_worker_process_imports_a_zip_and_the_library_lists_it(store: Store, t
     job = adapter_actions.import_adapter(store, upload, upload=True)
     assert not upload.exists()
     command = process.module_command("jobs.worker", str(job.id), "--data-dir", str(store.files.root))
-    assert subprocess.run(command, timeout=120, check=False).returncode == 0
+    assert process.start_detached(command, store.files.log(f"job-{job.id}")).wait(120) == 0
 
     done = store.job(job.id)
     assert (done.state, done.why) == ("completed", "")

@@ -20,7 +20,7 @@ from tests.test_resume import VALUES, left, whole
 from tests.test_runner import died, job_like
 from tests.workshop import submit_run, wait_for, wait_for_state
 
-pytestmark = pytest.mark.usefixtures("one_thread_each", "no_runner")
+pytestmark = pytest.mark.usefixtures("one_thread_each", "no_runner", "forked")
 
 
 def test_a_paused_run_waits_for_a_person_and_leaves_the_adapter_of_one_that_was_not(

@@ -25,7 +25,7 @@ from jobs.ending import Ended, Ending
 from jobs.worker import do
 from tests.workshop import submit_run, wait_for
 
-pytestmark = pytest.mark.usefixtures("one_thread_each")
+pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
 
 # Dropout, shuffling, several epochs, micro-batches, and nine steps.
 VALUES = {"dropout": 0.1, "epochs": 3, "batch_size": 8, "micro_batch": 3, "rank": 2}

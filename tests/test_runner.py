@@ -24,7 +24,7 @@ from jobs import process, runner
 from jobs.runner import AUTO_RESUME, Runner, ensure, page_open, verdict
 from tests.workshop import ENDLESS, submit_run, wait_for, wait_for_state
 
-pytestmark = pytest.mark.usefixtures("one_thread_each")
+pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
 
 Running = subprocess.Popen[bytes]
 

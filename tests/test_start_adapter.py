@@ -5,7 +5,6 @@ pytest tests/test_start_adapter.py
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from jobs.ending import Ending
 from jobs.worker import do
 from tests.workshop import QUICK, add_base, add_rows, submit_run, wait_for_state
 
-pytestmark = pytest.mark.usefixtures("one_thread_each")
+pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
 
 
 def finished(store: Store, job: Job) -> Adapter:
@@ -56,7 +55,7 @@ def test_a_worker_goes_on_from_an_adapter_and_what_it_makes_knows_its_parent(sto
     parent = trained(store)
     job = submit_from(store, parent)
     command = process.module_command("jobs.worker", str(job.id), "--data-dir", str(store.files.root))
-    subprocess.run(command, check=True, timeout=120, env=process.environment(), capture_output=True)
+    assert process.start_detached(command, store.files.log(f"job-{job.id}")).wait(120) == 0
     done = wait_for_state(store, job.id, "completed")
     child = store.adapter(done.adapter_id or 0)
     assert (child.parent_id, child.parent_name) == (parent.id, parent.name)

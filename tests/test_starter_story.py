@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The data folder of a demo, and what the demo said."""
     data_dir = tmp_path_factory.mktemp("demo") / "data"
-    command = [sys.executable, "app.py", "demo", "--json", "--max-seconds", "40", "--data-dir", str(data_dir)]
+    command = [sys.executable, "app.py", "demo", "--json", "--max-seconds", "30", "--data-dir", str(data_dir)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return data_dir, json.loads(done.stdout)

@@ -30,7 +30,7 @@ from tests.workshop import (
     wait_for_state,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread_each")
+pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
 
 Worker = subprocess.Popen[bytes]
 

@@ -65,10 +65,14 @@ class Forked:
             time.sleep(0.01)
         return code
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Any other signal; nothing where it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
     def terminate(self) -> None:
         """SIGTERM."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> bool:
         """SIGKILL; False if it had ended by itself."""
@@ -126,9 +130,13 @@ class Nursery:
 
     @contextmanager
     def instead_of_processes(self) -> Iterator[None]:
-        """What this process starts detached is forked."""
+        """What this process starts detached is forked, if it is a module of ours."""
         before = process.start_detached
-        process.start_detached = self.fork  # type: ignore[assignment]
+
+        def start(argv: list[str], log: Path) -> Any:
+            return self.fork(argv, log) if "-m" in argv else before(argv, log)
+
+        process.start_detached = start
         try:
             yield
         finally:
