@@ -161,7 +161,10 @@ def _see_to_the_end(pair: Pair, job: Job) -> list[str]:
 
     pair.start()
     wrong = _until(over, 120, f"the end of job {job.id}")
-    return [*wrong, *_until(lambda: not store.jobs(states=LIVE), 10, "the runner to look")]
+    wrong += _until(lambda: not store.jobs(states=LIVE), 10, "the runner to look")
+    # A runner that was killed, too, has just been started again, and clears away before it serves.
+    _until(lambda: not pair.yard.unsound(), 10, "the runner to clear away")
+    return wrong
 
 
 def _until(look: Callable[[], bool], seconds: float, what: str) -> list[str]:
