@@ -14,7 +14,8 @@ from typing import Any
 
 from engine.paths import last_name
 from engine.peft_rules import ALL_LINEAR, PLAIN, ConfigError, LoraConfig, short
-from engine.settings import LARGEST_RANK, RunSettings, continued
+from engine.settings import LARGEST_RANK, RunSettings
+from engine.shape import continued
 
 LORA, PROMPT_TUNING = "LORA", "PROMPT_TUNING"
 MOST_LISTED = 2000  # names or patterns in one setting

@@ -1,9 +1,9 @@
 """Making a file a data set: at once where it is small, else as a job of kind data.
 
 Settings of the job: {"path", "name", "columns", "skip_bad", "upload"}: a file or folder of this machine; with "upload"
-it is the page's own copy, which is removed at the end, unless that is an interruption: for a day the job can be started
-again. How columns were mapped to roles by a person is remembered for the next file with the same columns. How rows are
-read is in `engine.data`; how a worker claims its job, and what becomes of errors, in `worker.py`.
+it is the page's own copy, as told in `uploads.py`. How columns were mapped to roles by a person is remembered for the
+next file with the same columns. How rows are read is in `engine.data`; how a worker claims its job, and what becomes of
+errors, in `worker.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adapters_store.errors import LeaseLost
 from adapters_store.files import Draft
 from adapters_store.store import Store
 from adapters_store.tables import DataSet, Job
@@ -27,6 +26,7 @@ from engine.data.shapes import Row
 from jobs import runner
 from jobs.ending import Ended, Ending
 from jobs.queue import Lease, patiently
+from jobs.uploads import taken_over
 
 LARGE = 20_000_000  # bytes; what is larger takes more than a few seconds
 NOTED = 500  # rows between two looks at how far it is
@@ -107,20 +107,11 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         Ended: cancelled, or the worker was told to end; nothing half-made is listed.
         DataError, StoreError: with sentences for people.
     """
-    settings, again = lease.job.settings, False
-    path = Path(settings["path"])
-    try:
-        if settings["upload"] and not path.exists():
-            raise DataError(["The uploaded file is no longer here: it is kept for a day. Add it again."])
+    gone = DataError(["The uploaded file is no longer here: it is kept for a day. Add it again."])
+    with taken_over(lease, gone) as path:
         data = _added(store, lease, ending, path)
         lease.report(data_set=data.id)
         lease.move("completed")
-    except (Ended, LeaseLost):
-        again = lease.stop != "cancel"
-        raise
-    finally:
-        if settings["upload"] and not again:
-            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _added(store: Store, lease: Lease, ending: Ending, path: Path) -> DataSet:

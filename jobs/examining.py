@@ -31,10 +31,10 @@ def clean(store: Store, data: DataSet, fixes: Collection[str], name: str) -> Job
     Raises:
         ExamineError: if nothing is to be mended, or something that is not known.
     """
-    unknown = ", ".join(sorted(set(fixes) - set(hygiene.KINDS)))
-    if unknown or not fixes:
-        said = f"{unknown} is not one of what can be mended." if unknown else "Nothing was chosen to be mended."
-        raise ExamineError(f"{said} Choose among {', '.join(hygiene.KINDS)}.")
+    if not fixes:
+        raise ExamineError("Nothing was chosen to be mended. Choose at least one thing to mend.")
+    if unknown := ", ".join(sorted(set(fixes) - set(hygiene.KINDS))):
+        raise ExamineError(f"{unknown} is not one of what can be mended. Choose among {', '.join(hygiene.KINDS)}.")
     job = store.submit("clean", name, {"fixes": sorted(fixes), "name": name}, data_set_id=data.id)
     runner.ensure(store.files.root)
     return job

@@ -1,9 +1,9 @@
 """The job of kind import: check an adapter from outside against its base model, and put it into the library.
 
-Settings: {"path", "name", "upload"}: a folder or zip of this machine; with "upload" it is the page's own copy, which is
-removed at the end, unless that is an interruption: for a day the job can be started again. Names and shapes are checked
-before a byte of the weights is copied, the numbers after. What is published is written anew; nothing of the package but
-the numbers is kept. How a worker claims its job, and what becomes of errors, is in `worker.py`.
+Settings: {"path", "name", "upload"}: a folder or zip of this machine; with "upload" it is the page's own copy, as told
+in `uploads.py`. Names and shapes are checked before a byte of the weights is copied, the numbers after. What is
+published is written anew; nothing of the package but the numbers is kept. How a worker claims its job, and what becomes
+of errors, is in `worker.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from adapters_store.errors import LeaseLost
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel
 from engine import adapter_files, models
@@ -25,6 +24,7 @@ from jobs.adapter_package import Package, PackageError
 from jobs.ending import Ended, Ending
 from jobs.inputs import check_base
 from jobs.queue import Lease, patiently
+from jobs.uploads import taken_over
 
 SPARE_BYTES = 200_000_000
 
@@ -36,20 +36,11 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         Ended: cancelled, or the worker was told to end; nothing half-made is listed.
         PackageError, InputError, AdapterError, ModelError, StoreError: with a sentence for people.
     """
-    settings = lease.job.settings
-    path, again = Path(settings["path"]), False
-    try:
-        if settings.get("upload") and not path.exists():
-            raise PackageError("The uploaded file is no longer here: it is kept for a day. Import the adapter again.")
+    gone = PackageError("The uploaded file is no longer here: it is kept for a day. Import the adapter again.")
+    with taken_over(lease, gone) as path:
         adapter = _Import(store, lease, ending, path).adapter()
         lease.report(adapter=adapter.name)
         lease.move("completed")
-    except (Ended, LeaseLost):
-        again = lease.stop != "cancel"
-        raise
-    finally:
-        if settings.get("upload") and not again:
-            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 class _Import:

@@ -1,6 +1,6 @@
 """Whether the rows of a data set are still those it was made with: what a job that reads them begins with.
 
-Knows nothing about what the job does with them.
+Apart from `inputs.py`, which needs torch to know a base model. Knows nothing about what the job does with the rows.
 """
 
 from __future__ import annotations

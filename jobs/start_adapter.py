@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
-from engine.settings import SHAPE, RunSettings, at_odds_with, continued, parse
+from engine.settings import RunSettings, parse
+from engine.shape import SHAPE, at_odds_with, continued
 
 RESTORE = "python -m studio adapters restore"
 

@@ -16,7 +16,8 @@ from adapters_store.store import FINAL, Store, StoreError
 from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job
 from engine import starter
 from engine.misfits import misfits
-from engine.settings import RATES, Method, RunSettings, SettingsError, at_odds_with, defaults_for, parse, usable
+from engine.settings import RATES, Method, RunSettings, SettingsError, defaults_for, parse, usable
+from engine.shape import at_odds_with
 from engine.sizing import count
 from jobs import adding_data, runner, sources, start_adapter
 from studio import method_words

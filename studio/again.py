@@ -9,7 +9,8 @@ from pathlib import Path
 
 from adapters_store.store import LIVE, Store, StoreError
 from adapters_store.tables import Job
-from engine.settings import continued, parse
+from engine.settings import parse
+from engine.shape import continued
 from jobs import runner, start_adapter
 from studio import actions, adapter_actions
 

@@ -10,39 +10,38 @@ from typing import Any, NamedTuple
 
 from adapters_store.store import Store
 from adapters_store.tables import DataSet
-from engine.data.hygiene import GROUPED
+from engine.data.hygiene import ADVISED, GROUPED
 from engine.settings import RunSettings
-from studio.actions import ActionError, queue
+from jobs import examining
+from studio.actions import queue
 from studio.data_facts import coming
 from studio.question import Answer, fields, whole
 from studio.words import clean_name
 
 
 class Check(NamedTuple):
-    """A kind of finding: what is said of one row and of many, what a copy does about it, and whether it should."""
+    """A kind of finding: what is said of one row and of many, and what a copy does about it."""
 
     kind: str
     one: str
     many: str
     fix: str
-    advised: bool
 
 
 FIRST, WITHOUT = "keeps the first of them", "leaves them out"
 CHECKS = (
-    Check("exact", "is a copy of another row", "are copies of another row", FIRST, True),
-    Check("near", "is nearly another row", "are nearly another row", FIRST, True),
-    Check("conflicts", "answers a prompt in another way", "answer a prompt in another way", FIRST, False),
-    Check("empty_answers", "has an empty answer", "have an empty answer", WITHOUT, True),
-    Check("echoes", "repeats the prompt as its answer", "repeat the prompt as their answer", WITHOUT, True),
-    Check("secrets", "seems to hold a password or a key", "seem to hold a password or a key", WITHOUT, False),
-    Check("emails", "holds an e-mail address", "hold an e-mail address", WITHOUT, False),
+    Check("exact", "is a copy of another row", "are copies of another row", FIRST),
+    Check("near", "is nearly another row", "are nearly another row", FIRST),
+    Check("conflicts", "answers a prompt in another way", "answer a prompt in another way", FIRST),
+    Check("empty_answers", "has an empty answer", "have an empty answer", WITHOUT),
+    Check("echoes", "repeats the prompt as its answer", "repeat the prompt as their answer", WITHOUT),
+    Check("secrets", "seems to hold a password or a key", "seem to hold a password or a key", WITHOUT),
+    Check("emails", "holds an e-mail address", "hold an e-mail address", WITHOUT),
     Check(
         "overlap",
         "kept for validation is nearly a learned one",
         "kept for validation are nearly learned ones",
         "",
-        False,
     ),
 )
 
@@ -62,10 +61,8 @@ def questions(store: Store) -> list[Callable[[object], Answer]]:
         data, asked = _data(store, question), fields(question)
         given = asked.get("fixes")
         fixes = [check.kind for check in CHECKS if check.fix and isinstance(given, list) and check.kind in given]
-        if not fixes:
-            raise ActionError("Choose at least one thing to mend.")
         name = clean_name(str(asked.get("name") or ""), f"{data.name}-clean")
-        return {"job": queue(store, "clean", name, {"name": name, "fixes": fixes}, data_set_id=data.id).id}
+        return {"job": examining.clean(store, data, fixes, name).id}
 
     return [data_examine, data_clean]
 
@@ -93,7 +90,7 @@ def _told(findings: dict[str, Any], check: Check) -> Answer:
         "rows": [row for group in groups for row in (group[1:] if check.kind in GROUPED else group[:1])],
         "words": check.one if total == 1 else check.many,
         "fix": check.fix,
-        "advised": check.advised,
+        "advised": check.kind in ADVISED,
     }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.data.hygiene import ADVISED, KINDS
 from studio.deferred import Deferred
 from studio.edge import CommandFailed, UsageError
 from studio.options import PLAIN, AsJson, Commands, DataDir
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import DataSet, Job
     from engine.data import check as rows_of
-    from engine.data import hygiene
     from jobs import adding_data, examining, progress
     from studio import actions, asking, data_report, records
 else:
@@ -32,14 +32,12 @@ else:
         Deferred("jobs.examining"),
         Deferred("jobs.progress"),
     )
-    hygiene = Deferred("engine.data.hygiene")
     actions, asking = Deferred("studio.actions"), Deferred("studio.asking")
     data_report, records = Deferred("studio.data_report"), Deferred("studio.records")
 
 SHOWN_ROWS = 3
 SHOWN_ERRORS = 10
-FIXES = ("exact", "near", "empty_answers", "echoes")
-FIXES_HELP = f"Rows to leave out: {', '.join(FIXES)} (these by default), conflicts, secrets or emails."
+FIXES_HELP = f"Rows to leave out, among {', '.join(KINDS)}. By default {', '.join(ADVISED)}."
 ROLES = "messages, system, prompt, input, answer or text"
 
 File = Annotated[
@@ -141,9 +139,7 @@ def clean_data(
     """Make a cleaned copy of a data set. The data set itself stays as it is."""
     with asking.opened(data_dir) as store:
         one = asking.known_data(store, which)
-        if unknown := [kind for kind in fix or [] if kind not in hygiene.KINDS]:
-            raise UsageError(f"{unknown[0]} is no kind of row to leave out; there are {', '.join(hygiene.KINDS)}.")
-        made = _arrived(store, examining.clean(store, one, fix or FIXES, clean_name(name, f"{one.name}-clean")))
+        made = _arrived(store, examining.clean(store, one, fix or ADVISED, clean_name(name, f"{one.name}-clean")))
         record = records.data_record(store, made)
     told = f"Data set {made.id}: {plain(made.name)}, {_rows(made.rows)} of {one.rows:,}."
     show(as_json, record, told)

@@ -40,9 +40,10 @@ def _failed(error: Exception) -> int:
     from engine.data.check import DataError
     from engine.settings import SettingsError
     from jobs.ask import AnswererError
+    from jobs.examining import ExamineError
     from studio.actions import ActionError, NotNow
 
-    asked_wrong = (SettingsError, DataError, NotFound, NameRefused, ActionError, UsageError)
+    asked_wrong = (SettingsError, DataError, ExamineError, NotFound, NameRefused, ActionError, UsageError)
     if isinstance(error, (*asked_wrong, StoreError, AnswererError, CommandFailed)):
         _tell(error)
         return BAD_VALUES if isinstance(error, asked_wrong) and not isinstance(error, NotNow) else FAILED

@@ -22,13 +22,14 @@ from adapters_store.tables import Job
 from engine.data.check import DataError
 from engine.settings import SettingsError
 from jobs.ask import Answerer, AnswererError
+from jobs.examining import ExamineError
 from studio.actions import ActionError
 from studio.latest import Latest
 from studio.machine import machine_sentence
 
 log = logging.getLogger(__name__)
 
-_FOR_PEOPLE = (StoreError, SettingsError, DataError, ActionError, AnswererError)
+_FOR_PEOPLE = (StoreError, SettingsError, DataError, ExamineError, ActionError, AnswererError)
 
 
 class Studio:

@@ -19,7 +19,8 @@ from adapters_store.states import LIVE
 from adapters_store.store import NotFound
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine.data.check import DataError, read_rows
-from engine.settings import SHAPE, RunSettings, SettingsError
+from engine.settings import RunSettings, SettingsError
+from engine.shape import SHAPE
 from jobs import sources
 from jobs.ask import AnswererError
 from jobs.queue import queue_paused

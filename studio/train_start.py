@@ -15,7 +15,8 @@ import gradio as gr
 
 from adapters_store.errors import NotFound
 from adapters_store.tables import Adapter
-from engine.settings import SHAPE, RunSettings, SettingsError
+from engine.settings import RunSettings, SettingsError
+from engine.shape import SHAPE
 from jobs.start_adapter import SPLIT, shape_of, split_kept
 from studio import method_words
 from studio.page import Studio, problem_list

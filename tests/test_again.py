@@ -8,7 +8,8 @@ import pytest
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Owner
-from engine.settings import SHAPE, RunSettings, SettingsError, parse
+from engine.settings import RunSettings, SettingsError, parse
+from engine.shape import SHAPE
 from studio import actions, again
 from studio.actions import ActionError
 from tests.furnish import FACTS, add_adapter

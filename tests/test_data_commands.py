@@ -180,7 +180,7 @@ def test_a_cleaned_copy_is_made_and_the_data_set_stays(said: Said, file: Path) -
     assert json.loads(said("show", "Fragen", "--json")[1])["rows"] == 3
     code, _, err = said("clean", "Fragen", "--fix", "spelling")
     assert code == 2
-    assert "spelling is no kind of row to leave out; there are exact, near" in err
+    assert "spelling is not one of what can be mended. Choose among exact, near" in err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = ("adapters_store", "engine", "jobs", "studio", "tests", "app")
-STUDIO_MAY = ("engine.settings", "engine.sizing", "engine.misfits", "engine.data", "engine.starter", "engine.votes")
+STUDIO_MAY = (
+    "engine.settings",
+    "engine.shape",
+    "engine.sizing",
+    "engine.misfits",
+    "engine.data",
+    "engine.starter",
+    "engine.votes",
+)
 ARROWS = {
     "engine": ("engine",),
     "adapters_store": ("adapters_store",),

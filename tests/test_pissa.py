@@ -26,7 +26,8 @@ from engine.methods.inject import linear_layers
 from engine.methods.lora import weight_of
 from engine.methods.pissa import PiSSALinear
 from engine.methods.stored import load_stored
-from engine.settings import RunSettings, continued, parse
+from engine.settings import RunSettings, parse
+from engine.shape import continued
 from tests.tiny import make_tiny_model
 from tests.workshop import shared_tiny_model
 

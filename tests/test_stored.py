@@ -16,7 +16,8 @@ from engine.methods.attach import attached
 from engine.methods.fitted import Fitted
 from engine.methods.stored import load_stored
 from engine.passes import summed_loss
-from engine.settings import SHAPE, RunSettings, continued, parse
+from engine.settings import RunSettings, parse
+from engine.shape import SHAPE, continued
 from engine.train import Prepared, prepare, train
 from tests.tiny import make_tiny_model, tiny_rows
 

@@ -9,7 +9,8 @@ import pytest
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter
-from engine.settings import SHAPE, RunSettings, parse, titles
+from engine.settings import RunSettings, parse, titles
+from engine.shape import SHAPE
 from jobs.ask import Answerer
 from studio import forms
 from studio.page import Studio

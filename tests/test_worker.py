@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,16 +33,6 @@ from tests.workshop import (
 pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
 
 Worker = subprocess.Popen[bytes]
-
-
-@pytest.fixture
-def workers() -> Iterator[list[Worker]]:
-    """The workers a test started; none outlives it."""
-    started: list[Worker] = []
-    yield started
-    for worker in started:
-        worker.kill()
-        worker.wait()
 
 
 def start(store: Store, job_id: int, workers: list[Worker]) -> Worker:

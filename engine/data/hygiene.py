@@ -24,6 +24,7 @@ Groups = list[list[int]]
 # What is looked for; of the first three rows form groups, whose first row a cleaned copy keeps.
 GROUPED = ("exact", "near", "conflicts")
 KINDS = (*GROUPED, "empty_answers", "echoes", "secrets", "emails")
+ADVISED = ("exact", "near", "empty_answers", "echoes")  # nothing is lost without them; of the others a person decides
 MOST_LISTED = 100
 SHINGLE = 5  # characters
 NEAR = 0.8

@@ -5,6 +5,7 @@ Knows nothing about single kinds of file, or about what a row means.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import Any
 
@@ -14,7 +15,7 @@ from engine.data.stream import Decoding, Stream
 RawRow = tuple[int, Any]  # (place from 1, the value there, or the RowError that stands in its way)
 
 
-class Raw:
+class Raw(ABC):
     """An open file of rows. A context manager.
 
     Attributes:
@@ -39,9 +40,9 @@ class Raw:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
+    @abstractmethod
     def rows(self) -> Generator[RawRow]:
         """The rows from the beginning. DataError where the rest of the file cannot be read."""
-        raise NotImplementedError
 
     def place(self, number: int) -> str:
         """Where the row with this number stands, in words; right after it was given."""

@@ -1,6 +1,6 @@
 """Training on from a stored adapter: its values go into what a method has freshly put on a model.
 
-The method is fitted with the settings the stored adapter has (`settings.continued`); then every trained parameter takes
+The method is fitted with the settings the stored adapter has (`shape.continued`); then every trained parameter takes
 the stored value, so the model computes what it computes with the adapter attached. Knows nothing about files.
 """
 

@@ -1,17 +1,16 @@
-// The Runs tab: the list, the open run, and the pulling of what is new. One short request at a time, about one a second,
+// The Runs tab: the open run beside the list, and the pulling of what is new. One short request at a time, about one a second,
 // only while the tab is in sight; nothing is kept on the server, so a reload or a second tab shows the same.
 
 import { curveCard } from "./curve_card.js";
-import { clock, h, keyed, say, setPill, show, when } from "./dom.js";
-import { Line, keepFocus } from "./line.js";
+import { clock, h, keyed, say, show } from "./dom.js";
 import { LiveChart } from "./live_chart.js";
 import { LogPart } from "./log_part.js";
+import { RunList, showState } from "./run_list.js";
 
 const PAUSE = { live: 700, still: 1500 }; // ms between two questions
 const PATIENCE = [1000, 2000, 4000, 8000, 15000]; // ms to wait after a failed one, then longer
 const SURE = 4000; // ms in which a second press on Cancel ends a run for good
 const MOST_POINTS = 4000; // kept here before the thinned curve is asked for again
-const PILLS = { starting: "run", running: "run", finishing: "run", queued: "queued", completed: "ok", failed: "failed", interrupted: "warn", paused: "queued" };
 
 export function mount(host) {
   new Runs(host).start();
@@ -108,58 +107,16 @@ class Runs {
 
   // --- showing ---
 
-  take({ revision, rows, going, open, curve, auto_resume: auto, spare_memory: spare, queue }) {
-    this.parts.auto.checked = auto;
-    this.parts.spare.checked = spare;
-    this.line.show(queue);
+  take({ revision, open, curve, ...listed }) {
     this.listed = revision;
-    if (rows) this.showRows(rows);
-    else for (const row of going) this.showGoing(row);
+    this.list.show(listed);
     this.live = Boolean(open?.live || open?.waiting);
     show(this.parts.empty, !open);
-    show(this.parts.list, Boolean(open));
+    show(this.list.element, Boolean(open));
     show(this.parts.run, Boolean(open));
     if (open) this.showRun(open, curve);
     this.job ??= open?.id ?? null;
-    this.markOpen(open?.id);
-  }
-
-  showRows(rows) {
-    for (const group of ["Now", "Queue", "Done"]) {
-      const { box, list } = this.parts.groups[group];
-      const own = rows.filter((row) => row.group === group);
-      show(box, own.length > 0);
-      if (group === "Queue") keepFocus(list, () => keyed(list, own, (row) => this.line.make(row), (node, row) => this.updateWaiting(node, row)));
-      else keyed(list, own, (row) => h("li", {}, this.makeRow(row)), updateRow);
-    }
-    const done = rows.filter((row) => row.group === "Done").length;
-    say(this.parts.more, `Show ${done} done`);
-    show(this.parts.more, done > 0);
-  }
-
-  showGoing(row) {
-    const node = this.element.querySelector(`.runs-list li[data-key="${row.key}"]`);
-    if (node) updateRow(node, row);
-  }
-
-  makeRow({ key }) {
-    const name = h("span", { class: "run-name" });
-    return h("button", { type: "button", class: "run-row", onclick: () => this.open(Number(key), true) },
-      name, h("span", { class: "pill" }), h("span", { class: "run-fact" }), h("span", { class: "run-time" }));
-  }
-
-  updateWaiting(node, row) {
-    updateRow(node, row);
-    this.line.update(node, row);
-  }
-
-  markOpen(id) {
-    this.element.querySelectorAll(".runs-list li").forEach((row) => {
-      const open = row.dataset.key === String(id);
-      row.firstChild.classList.toggle("open", open);
-      if (open) row.firstChild.setAttribute("aria-current", "true");
-      else row.firstChild.removeAttribute("aria-current");
-    });
+    this.list.markOpen(open?.id);
   }
 
   showRun(open, curve) {
@@ -167,7 +124,7 @@ class Runs {
     if (this.shown !== open.id) this.forget(open.id);
     this.run = open;
     say(parts.name, open.name);
-    setPill(parts.pill, PILLS[open.state] ?? "done", open.word);
+    showState(parts.pill, open);
     say(parts.sentence, open.sentence);
     say(parts.about, open.about);
     this.showProgress(open);
@@ -233,7 +190,7 @@ class Runs {
     if (id !== this.job || this.shown !== id) {
       this.job = id;
       this.notBefore = 0;
-      if (id != null) this.markOpen(id);
+      if (id != null) this.list.markOpen(id);
       this.pull();
     }
     if (told) this.trigger("job_open", { id });
@@ -287,12 +244,12 @@ class Runs {
   build(plotly) {
     const parts = (this.parts = {});
     parts.buttons = this.makeButtons();
-    parts.list = this.makeList();
+    this.list = new RunList((name, question) => this.ask(name, question), (id) => this.open(id, true));
     parts.empty = this.makeEmpty();
     this.log = new LogPart((question) => this.server.runs_log(question));
     parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts), this.log.element);
     parts.stale = h("p", { class: "stale-line", role: "status", hidden: true });
-    this.element.replaceChildren(h("div", { class: "runs" }, parts.list, h("div", {}, parts.stale, parts.empty, parts.run)));
+    this.element.replaceChildren(h("div", { class: "runs" }, this.list.element, h("div", {}, parts.stale, parts.empty, parts.run)));
     this.chart = new LiveChart(parts, plotly, (from, to) => this.stretch(from, to));
     this.element.querySelectorAll(".seg").forEach((seg) => this.bindChoice(seg));
   }
@@ -311,32 +268,6 @@ class Runs {
       keep: button("Stop and keep", "", () => this.ask("stop_run", { job: this.run.id, how: "keep" })),
       cancel: button("Cancel", "", () => this.cancel()),
     };
-  }
-
-  makeList() {
-    const groups = (this.parts.groups = {});
-    const { notice, unlisted, pause, told } = (this.line = new Line((name, question) => this.ask(name, question), (row) => this.makeRow(row)));
-    const boxes = ["Now", "Queue", "Done"].map((group) => {
-      const list = h("ul", { class: "run-rows" });
-      const box = h("section", { class: `run-group ${group.toLowerCase()}`, hidden: true }, h("h3", {}, group), list);
-      groups[group] = { box, list };
-      return box;
-    });
-    const more = (this.parts.more = h("button", { type: "button", class: "small more", "aria-expanded": "false" }, ""));
-    more.addEventListener("click", () => {
-      more.setAttribute("aria-expanded", "true");
-      this.parts.list.classList.add("all");
-    });
-    boxes[1].append(unlisted);
-    boxes[2].before(more);
-    const go = this.makeSwitch("auto", "set_auto_resume", "Interrupted runs go on by themselves");
-    const fewer = this.makeSwitch("spare", "set_spare_memory", "Out of memory: go on with half the rows at once");
-    return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), notice, boxes[0], boxes[1], more, boxes[2], h("div", { class: "runs-switches" }, go, fewer, pause), told);
-  }
-
-  makeSwitch(name, question, words) {
-    const box = (this.parts[name] = h("input", { type: "checkbox", onchange: () => this.ask(question, { on: box.checked }) }));
-    return h("label", { class: "auto-resume" }, box, words);
   }
 
   makeEmpty() {
@@ -378,16 +309,6 @@ class Runs {
 /** A key for one wish: asking twice with it is asking once. */
 function once() {
   return crypto.randomUUID?.() ?? String(Math.random());
-}
-
-function updateRow(node, row) {
-  const [name, pill, fact, time] = node.firstChild.children;
-  say(name, row.name);
-  name.title = row.name;
-  setPill(pill, PILLS[row.state] ?? "done", row.word);
-  say(fact, row.fact);
-  fact.title = row.fact;
-  say(time, row.time || when(row.at));
 }
 
 function makeFigure() {
