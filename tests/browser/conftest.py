@@ -82,6 +82,9 @@ def _nursery() -> Nursery:
     return nursery
 
 
+Start = Callable[..., "Forked | subprocess.Popen[bytes]"]
+
+
 def with_starter(root: Path) -> Store:
     """A data folder in which the tiny model stands for the starter model, so that none is fetched."""
     store = Store(root)
@@ -89,9 +92,9 @@ def with_starter(root: Path) -> Store:
     return store
 
 
-def served(root: Path, store: Store, **environment: str) -> Iterator[Served]:
+def served(root: Path, store: Store, start: Start = fork, **environment: str) -> Iterator[Served]:
     """Serve a data folder for as long as the iterator is held. Ends the page, the runner and what they started."""
-    page = fork(root, **environment)
+    page = start(root, **environment)
 
     def open_at() -> str | None:
         assert page.poll() is None, root.with_suffix(".log").read_text()

@@ -7,10 +7,7 @@ function that reads the drawn curve.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +16,7 @@ from playwright.sync_api import Page, expect
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs.process import identify
-from tests.browser.conftest import ROOT, OpenPage, Served, blocking_faults
+from tests.browser.conftest import OpenPage, Served, blocking_faults
 from tests.workshop import ENDLESS, QUICK, add_rows, wait_for
 
 SLOW = 60_000  # milliseconds; a worker has to load torch
@@ -33,26 +30,16 @@ def start(store: Store, name: str, values: dict[str, Any]) -> Job:
     return store.submit("train", name, values, base_model_id=base.id, data_set_id=add_rows(store).id)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def runner(studio: Served) -> Iterator[None]:
-    """The runner of the studio, started here so that it is also ended here."""
-    command = [sys.executable, "-m", "jobs.runner", "--data-dir", str(studio.store.files.root)]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    yield
-    process.terminate()
-    process.wait(timeout=60)
-
-
 @pytest.fixture(scope="module")
 def long_run(studio: Served) -> Job:
     """A real run that goes on for as long as these tests: starting a worker takes seconds, so several share it."""
     return start(studio.store, "growing", ENDLESS)
 
 
-def measured(store: Store, name: str, state: str, why: str, points: int) -> Job:
+def measured(store: Store, name: str, state: str, why: str, points: int, settings: dict[str, Any] = QUICK) -> Job:
     """A run that is over, with a curve, made by hand."""
     base = store.base_models()[0]
-    queued = store.submit("train", name, QUICK, base_model_id=base.id, data_set_id=add_rows(store).id)
+    queued = store.submit("train", name, settings, base_model_id=base.id, data_set_id=add_rows(store).id)
     job = store.claim(queued.id, identify())
     assert job is not None
     store.move(job.id, "running", who="test", token=job.token)
@@ -190,12 +177,12 @@ def test_cancel_asks_once_more_before_it_throws_work_away(open_page: OpenPage, s
 
 
 def test_training_again_queues_the_same_settings(open_page: OpenPage, studio: Served) -> None:
-    first = measured(studio.store, "once", "failed", "The disk is full. Free some space and try again.", 5)
+    first = measured(studio.store, "once", "failed", "The disk is full. Free some space and try again.", 5, ENDLESS)
     page = open_page(f"tab=runs&job={first.id}")
     page.get_by_role("button", name="Try again").click()
     again = wait_for(lambda: next((j for j in studio.store.jobs() if j.name == "once" and j.id != first.id), None))
     assert again is not None
-    assert {**again.settings, **QUICK} == again.settings
+    assert {**again.settings, **ENDLESS} == again.settings
     expect(page).to_have_url(re.compile(f"job={again.id}"))
     studio.store.request_stop(again.id, "cancel", "test")
     wait_for(lambda: studio.store.job(again.id).state == "cancelled", 60, "the second run to be cancelled")

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from adapters_store.store import Store
-from tests.browser.conftest import Served, pages_of, served
+from tests.browser.conftest import Served, pages_of, serve, served
 from tests.workshop import shared_tiny_model
 
 SLOW = 90_000  # milliseconds; a worker loads torch before it looks at a model
@@ -21,7 +21,8 @@ OFFLINE = {"PIP_NO_INDEX": "1", "PIP_NO_CACHE_DIR": "1", "PIP_FIND_LINKS": ""}
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A fresh studio on a machine that reaches no package index."""
     root = tmp_path_factory.mktemp("offline") / "data"
-    yield from served(root, Store(root), **OFFLINE)
+    # A forked worker would have failed before the page could say that the model is on its way.
+    yield from served(root, Store(root), serve, **OFFLINE)
 
 
 @pytest.fixture
