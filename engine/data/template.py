@@ -5,6 +5,11 @@ it stands is told by writing the conversation up to it; for rows with the same r
 once with words of ours, and each row is written once (`Outline`). A row whose text is not that outline filled with its
 own words is written up to each answer again, so both ways give the same.
 
+Some templates write an earlier turn in another way than the last one: they drop what was thought in it, or move the
+system message on. There an answer is found by writing the conversation with another one in its place, and its turn
+reaches as far as what the template puts around such an answer, if that is the same in both places. What is learned of
+it is what the template writes of it. The last answer has to follow its prompt as the model will get it.
+
 Knows nothing about tokens. Chat templates are foreign code in Jinja's sandbox; they can still be slow, so callers write
 in a process that can be ended.
 """
@@ -42,7 +47,10 @@ _SIGNS = {  # what a template of each kind writes, and no other
     "### Instruction": "Alpaca",
 }
 
-REWRITES = "The base model's chat template rewrites earlier turns, so answers cannot be told apart."
+REWRITES = (
+    "The base model's chat template rewrites earlier turns, so answers cannot be told apart. "
+    "Choose another chat template, or Loss on: Last answer or All text."
+)
 _REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
@@ -90,6 +98,7 @@ class Writer:
         self._tokenizer = tokenizer
         self._loss_on = loss_on
         self._outlines: dict[tuple[str, ...], Outline | None] = {}
+        self._edges: dict[tuple[tuple[str, ...], int], tuple[str, str]] = {}
 
     def write(self, rows: Sequence[dict[str, Any]]) -> list[Written | ValueError]:
         """Each row of messages as text with what is learned, or the reason why it cannot be, in a sentence."""
@@ -152,9 +161,45 @@ class Writer:
         opening = messages[number]["role"] == "assistant"
         before = self._text(messages[:number], opening) if number else ""
         after = self._text(messages[: number + 1]) if number + 1 < len(messages) else text
-        if not after.startswith(before) or not text.startswith(after):
+        if after.startswith(before) and text.startswith(after):
+            return len(before), len(after)
+        if number + 1 == len(messages):
             raise ValueError(REWRITES)
-        return len(before), len(after)
+        return self._rewritten(messages, text, number)
+
+    def _rewritten(self, messages: Sequence[Message], text: str, number: int) -> Span:
+        """The turn of an earlier message that the template writes in another way than where it is the last one."""
+        word = _word(number)
+        while word in text:
+            word += "x"
+        other = self._text([*messages[:number], {**messages[number], "content": word}, *messages[number + 1 :]])
+        head, found, foot = other.partition(word)
+        rest, tail = self._edge(tuple(message["role"] for message in messages), number)
+        around = head.endswith(rest) and foot.startswith(tail) and word not in foot
+        same = text.startswith(head) and text.endswith(foot) and len(head) + len(foot) <= len(text)
+        if not (found and around and same):
+            raise ValueError(REWRITES)
+        return len(head) - len(rest), len(text) - len(foot) + len(tail)
+
+    def _edge(self, roles: tuple[str, ...], number: int) -> tuple[str, str]:
+        """What a turn has between its opening and its content, and behind that: told with words of ours."""
+        if (roles, number) not in self._edges:
+            if len(self._edges) >= MOST_OUTLINES:
+                self._edges.clear()
+            self._edges[roles, number] = self._edge_found(roles, number)
+        return self._edges[roles, number]
+
+    def _edge_found(self, roles: tuple[str, ...], number: int) -> tuple[str, str]:
+        messages = _of_words(roles)
+        words = [message["content"] for message in messages]
+        text = self._text(messages)
+        opened = self._text(messages[:number], roles[number] == "assistant") if number else ""
+        ahead, behind = text.partition(words[number])[::2]
+        between, opening = (one.rpartition(words[number - 1])[2] if number else one for one in (ahead, opened))
+        tail = self._text(messages[: number + 1]).rpartition(words[number])[2]
+        if not between.startswith(opening) or not behind.startswith(tail) or any(word in between for word in words):
+            raise ValueError(REWRITES)
+        return between[len(opening) :], tail
 
     def _outline(self, messages: Sequence[Message]) -> Outline | None:
         roles = tuple(message["role"] for message in messages)
@@ -166,8 +211,8 @@ class Writer:
 
     def _found(self, roles: Sequence[str]) -> Outline | None:
         """The outline of these roles, found with words that no template has; None where they do not come out."""
-        words = [f"qj{number}zx" for number in range(len(roles))]
-        messages = [{"role": role, "content": word} for role, word in zip(roles, words, strict=True)]
+        messages = _of_words(roles)
+        words = [message["content"] for message in messages]
         answers = [number for number, role in enumerate(roles) if role == "assistant"]
         try:
             text = self._text(messages)
@@ -185,6 +230,15 @@ class Writer:
             start = text.index(words[number])
             turns[number] = start - first, last - start - len(words[number])
         return Outline((*around, rest), turns)
+
+
+def _word(number: int) -> str:
+    """A word that no template has and none trims."""
+    return f"qj{number}zx"
+
+
+def _of_words(roles: Sequence[str]) -> list[Message]:
+    return [{"role": role, "content": _word(number)} for number, role in enumerate(roles)]
 
 
 def name_of(template: object) -> str | None:
