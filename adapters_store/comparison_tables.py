@@ -5,7 +5,7 @@ They stand apart from `tables.py` because nothing there refers to them. Knows no
 
 from typing import Any
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from adapters_store.tables import Measure, Row
@@ -15,7 +15,8 @@ class Comparison(Row):
     """One prompt and the answers to it. `ended` says how: "complete", "stopped", or the sentence why it broke off.
 
     `sides` is the seed by which a blind one is shuffled; None: names were open. `how` holds what a replay to the bit
-    needs beside the sampling: device, dtype, threads, batches.
+    needs beside the sampling: device, dtype, threads, batches. One that goes on with the answers of another names it in
+    `follows_id`, and the first of all in `conversation_id`; with one vote on any of them the names of all are `told`.
     """
 
     __tablename__ = "comparison"
@@ -31,6 +32,9 @@ class Comparison(Row):
     how: Mapped[dict[str, Any]]
     sides: Mapped[int | None]
     ended: Mapped[str]
+    follows_id: Mapped[int | None] = mapped_column(ForeignKey("comparison.id"))
+    conversation_id: Mapped[int | None] = mapped_column(ForeignKey("comparison.id"), index=True)
+    told: Mapped[bool] = mapped_column(default=False, server_default=text("0"))
 
     answers: Mapped[list["Answer"]] = relationship(lazy="selectin", order_by="Answer.place")
     vote: Mapped["Vote | None"] = relationship(lazy="selectin")
@@ -38,12 +42,14 @@ class Comparison(Row):
     @property
     def is_secret(self) -> bool:
         """Whether the names must not be told yet: it is blind, can be voted on, and was not."""
-        return self.sides is not None and self.vote is None and self.ended == "complete"
+        return self.sides is not None and not self.told and self.vote is None and self.ended == "complete"
 
 
 class Answer(Row):
     """What one contestant answered. `identity` tells its weights from all others: by the files of an adapter or base,
     with the strength. `weights` is the hash of the tensors that answered, `divergence` how far they moved the model.
+    `seat` says who it was and on what, and what it was asked otherwise than the others: value, base, base_fingerprint,
+    system, sampling, sample; None in comparisons of before.
     """
 
     __tablename__ = "answer"
@@ -60,6 +66,7 @@ class Answer(Row):
     tokens_per_second: Mapped[float | None] = mapped_column(Measure)
     weights: Mapped[str | None]
     divergence: Mapped[float | None] = mapped_column(Measure)
+    seat: Mapped[dict[str, Any] | None]
 
 
 class Vote(Row):

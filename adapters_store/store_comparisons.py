@@ -6,7 +6,8 @@ Knows nothing about models or pages; who may see the names of a blind one is for
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
 
 from adapters_store.comparison_tables import Answer, Comparison, Vote
 from adapters_store.errors import StoreError
@@ -29,22 +30,39 @@ class Ballot(NamedTuple):
 class ComparisonShelf(Shelf):
     """The part of the store that is about comparisons."""
 
-    def add_comparison(self, *, base: BaseModel, answers: Sequence[Mapping[str, Any]], **facts: Any) -> Comparison:
-        """Keep a comparison. `facts` are the columns of `Comparison`, `answers` those of `Answer`, in their order."""
+    def add_comparison(
+        self,
+        *,
+        base: BaseModel,
+        answers: Sequence[Mapping[str, Any]],
+        follows: Comparison | None = None,
+        **facts: Any,
+    ) -> Comparison:
+        """Keep a comparison. `facts` are the columns of `Comparison`, `answers` those of `Answer`, in their order.
+
+        Args:
+            follows: the comparison whose answers it goes on with. If this one broke off, its names are told, and so
+                are those of the whole conversation.
+        """
+        first = (follows.conversation_id or follows.id) if follows else None
         row = Comparison(
             created_at=self.clock(),
             base_model_id=base.id,
             base_name=base.name,
             base_fingerprint=base.fingerprint,
             answers=[Answer(place=place, **answer) for place, answer in enumerate(answers)],
+            follows_id=follows.id if follows else None,
+            conversation_id=first,
             **facts,
         )
         with self._database.writing() as session:
+            if first is not None and row.ended != "complete":
+                _tell_all(session, first)
             mark_changed(session, "comparisons")
             return added(session, row)
 
     def prove(
-        self, comparison_id: int, weights: Sequence[str], divergences: Sequence[float | None], **how: Any
+        self, comparison_id: int, weights: Sequence[str | None], divergences: Sequence[float | None], **how: Any
     ) -> Comparison:
         """Add to each answer the hash of the tensors that gave it and how far they moved the model; `how` to `how`."""
         with self._database.writing() as session:
@@ -60,6 +78,15 @@ class ComparisonShelf(Shelf):
         with self._database.reading() as session:
             return found(session, Comparison, id)
 
+    def turns(self, comparison: Comparison) -> list[Comparison]:
+        """The comparisons whose answers this one goes on with, the first one first."""
+        found: list[Comparison] = []
+        before = comparison.follows_id
+        while before is not None:
+            found.insert(0, self.comparison(before))
+            before = found[0].follows_id
+        return found
+
     def comparisons(self, *, search: str = "", limit: int = 50) -> list[Comparison]:
         """The newest comparisons whose prompt, or a text in them, contains every word of `search`."""
         with self._database.reading() as session:
@@ -71,6 +98,8 @@ class ComparisonShelf(Shelf):
     def vote(self, comparison_id: int, choice: VoteFor, place: int | None = None) -> Comparison:
         """Vote once on a blind comparison: for the answer at `place` as the best, for a tie, or for all being bad.
 
+        One vote tells the names of the whole conversation, so it is the only one in it.
+
         Raises:
             StoreError: it is not blind, not complete, was voted on, or has no answer there.
         """
@@ -81,6 +110,7 @@ class ComparisonShelf(Shelf):
             session.add(
                 Vote(comparison_id=row.id, at=self.clock(), choice=choice, answer_id=_voted_for(row, choice, place))
             )
+            _tell_all(session, row.conversation_id or row.id)
             mark_changed(session, "comparisons")
             return settled(session, row)
 
@@ -102,6 +132,12 @@ class ComparisonShelf(Shelf):
         return [ballot for ballot in ballots.values() if len(set(ballot.stood) & set(identities)) > 1]
 
 
+def _tell_all(session: Session, first: int) -> None:
+    """Names that are told of one comparison of a conversation are told of all: the columns stand in the same places."""
+    of_it = or_(Comparison.id == first, Comparison.conversation_id == first)
+    session.execute(update(Comparison).where(of_it).values(told=True))
+
+
 def _contains(word: str) -> Any:
     """Each word by itself, so that a search never tells which answer of a blind comparison is whose."""
     named = Comparison.answers.any(or_(*(part.icontains(word, autoescape=True) for part in (Answer.text, Answer.name))))
@@ -111,6 +147,8 @@ def _contains(word: str) -> Any:
 def _why_not(row: Comparison) -> str:
     if row.vote is not None:
         return "This comparison has its vote already. Ask the next prompt to vote again."
+    if row.told:
+        return "The names of this conversation are told already: by a vote on it, or because it was stopped."
     if row.sides is None:
         return "Only blind comparisons are voted on. Switch Names to Blind and ask again."
     return "This comparison did not come to its end, so it cannot be voted on. Ask again."

@@ -108,3 +108,26 @@ def test_a_search_looks_into_prompts_names_and_answers_and_takes_nothing_for_a_p
     assert found("terse says sea") == [sea.id]
     assert found("_") == []
     assert [one.id for one in store.comparisons(limit=1)] == [sea.id]
+
+
+def test_one_vote_tells_the_names_of_a_whole_conversation(store: Store, furnished: Furnished) -> None:
+    base, _ = furnished
+    first = keep(store, base)
+    second = keep(store, base, "And snow?", follows=first)
+    third = keep(store, base, "And hail?", follows=second)
+    alone = keep(store, base)
+    assert [one.id for one in store.turns(third)] == [first.id, second.id]
+    assert all(store.comparison(one.id).is_secret for one in (first, second, third))
+    store.vote(second.id, "best", 1)
+    assert not any(store.comparison(one.id).is_secret for one in (first, second, third))
+    assert store.comparison(alone.id).is_secret
+    with pytest.raises(StoreError, match="names of this conversation are told"):
+        store.vote(third.id, "tie")
+
+
+def test_a_blind_conversation_that_is_stopped_tells_its_names_so_no_earlier_turn_is_voted_on(
+    store: Store, furnished: Furnished
+) -> None:
+    first = keep(store, furnished[0])
+    keep(store, furnished[0], "And snow?", follows=first, ended="stopped")
+    assert not store.comparison(first.id).is_secret
