@@ -99,6 +99,8 @@ WORDS = {
     "job": "job",
     "adapter": "adapter",
     "comparison": "comparison",
+    "suite": "suite",
+    "suite_run": "suite run",
 }
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
-TOPICS = ("jobs", "progress", "adapters", "data", "models", "settings", "comparisons")
+TOPICS = ("jobs", "progress", "adapters", "data", "models", "settings", "comparisons", "suites")
 
 
 class Owner(NamedTuple):
