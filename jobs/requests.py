@@ -69,13 +69,22 @@ def lengths(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     """How long the rows are in tokens, which are cut, and which have nothing to learn; see `engine.data.lengths`.
 
     Beside that: template, what the base's chat template is called, None where it has none; then warning says so.
+    With "names_refused" rows that the template refuses are no error: refused has their numbers and reasons, and
+    refused_total how many there are; that is all then.
     """
     from engine.data.lengths import lengths
+    from engine.data.problems import DataError
     from engine.data.template import PLAINLY, name_of
     from engine.settings import parse
 
     base, settings = payload["base_path"], parse(payload["settings"])
-    kept, limit = desk.tokens(base, payload["rows_path"], settings, should_stop)
+    try:
+        kept, limit = desk.tokens(base, payload["rows_path"], settings, should_stop)
+    except DataError as error:
+        if not (payload.get("names_refused") and error.refused):
+            raise
+        yield {"refused": error.refused, "refused_total": error.total}
+        return
     template = name_of(desk.tokenizer(base, stamp(Path(base) / "config.json")).chat_template)
     yield {**lengths(kept, limit), "template": template, "warning": "" if template else PLAINLY}
 

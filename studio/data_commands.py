@@ -198,7 +198,11 @@ def _report_text(told: dict[str, Any]) -> str:
     shown = [error.get("says", error["reason"]) for error in told["errors"][:SHOWN_ERRORS]]
     more = told["error_total"] - len(shown)
     rest = [f"And {more:,} more that cannot be used."] if more > 0 else []
-    return plain("\n".join([*filter(None, [told["understood"]]), *figures, *shown, *rest]))
+    cut = [one["says"] for one in told["truncated"][:SHOWN_ERRORS]]
+    left = (told["truncated_rows"] or 0) - len(cut)
+    rest_cut = [f"And {left:,} more that are cut."] if left > 0 else []
+    understood = filter(None, [told["understood"]])
+    return plain("\n".join([*understood, *figures, *told["warnings"], *shown, *rest, *cut, *rest_cut]))
 
 
 def _row_text(row: dict[str, Any]) -> str:

@@ -1,5 +1,8 @@
 """What is to be said of a file before it is a data set: how it is understood, which rows are bad, how long they are.
 
+With a base model, rows that its chat template refuses, that are left with nothing to learn, or are cut are named by
+their places in the file as well.
+
 Rows pass by one at a time. Lengths in tokens are the answerer's: nothing here holds a tokenizer. Knows nothing about
 commands or the page.
 """
@@ -10,7 +13,8 @@ import hashlib
 import json
 import tempfile
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,14 @@ from adapters_store.store import Store
 from adapters_store.tables import BaseModel
 from engine.data import check
 from engine.data.check import DataError, Reading, Row
+from engine.data.problems import MOST_NAMED
 from engine.settings import defaults_for
 from jobs import adding_data
 from jobs.ask import Answerer
 
 DEADLINE = 1800.0  # seconds for the tokens of a file
 Record = dict[str, Any]
+Place = tuple[int, str]  # the number of a row in its file, and where it stands in words
 
 _OF_TOKENS = {
     "tokens": "tokens",
@@ -51,8 +57,9 @@ def report(store: Store, path: Path, columns: Mapping[str, str] | None, base: Ba
             written = Path(folder) / "rows.jsonl"
             check.write_rows(rows.of(reading), written)
             told |= _of_reading(reading, rows)
-            if base is not None and rows.count:
-                told |= _tokens(store, base, written, rows.count)
+            counted = _counted(store, base, written, rows.count) if base is not None and rows.count else {}
+        told |= {ours: counted.get(theirs) for ours, theirs in _OF_TOKENS.items()}
+        _tell_lost(told, counted, lambda wanted: _places(path, chosen, wanted))
     except DataError as error:
         told["errors"] = [{"line": None, "reason": problem} for problem in error.problems]
         told["error_total"] = error.total
@@ -71,6 +78,8 @@ def _nothing(seen: check.Preview) -> Record:
         "error_total": 0,
         "duplicates": 0,
         **dict.fromkeys(_OF_TOKENS),
+        "truncated": [],
+        "warnings": [],
     }
 
 
@@ -110,16 +119,51 @@ class _Distinct:
         return len(self._seen) - len(set(self._seen))
 
 
-def _tokens(store: Store, base: BaseModel, rows: Path, count: int) -> Record:
+def _counted(store: Store, base: BaseModel, rows: Path, count: int) -> Record:
     answerer = Answerer(store.files.log("answerer"))
     try:
-        told = answerer.request(
+        return answerer.request(
             "lengths",
             deadline=DEADLINE,
             base_path=str(store.base_path(base)),
             rows_path=str(rows),
             settings=defaults_for(count).model_dump(mode="json"),
+            names_refused=True,
         )
     finally:
         answerer.close()
-    return {ours: told[theirs] for ours, theirs in _OF_TOKENS.items()}
+
+
+def _tell_lost(told: Record, counted: Record, places_of: Callable[[Collection[int]], dict[int, Place]]) -> None:
+    """Add the rows to `told` that the base model takes nothing of, or not all, by their places in the file."""
+    length = counted.get("length") or 0
+    lost = dict(counted.get("refused") or []) | dict.fromkeys(
+        counted.get("masked") or [], f"nothing to learn is left of it within {length:,} tokens."
+    )
+    cut = {
+        row: f"it has {tokens:,} tokens, and is cut to {length:,}."
+        for row, tokens in zip(counted.get("cut") or [], counted.get("cut_lengths") or [], strict=True)
+    }
+    places = places_of({*lost, *cut})
+    total = int(counted.get("refused_total") or 0) + int(counted.get("masked_total") or 0)
+    told["errors"] = [*told["errors"], *_named(lost, places)][:MOST_NAMED]
+    told["error_total"] += total
+    told["usable_rows"] -= total
+    told["truncated"] = _named(cut, places)
+    told["warnings"] = [*counted.get("warnings", []), *filter(None, [counted.get("warning")])]
+
+
+def _named(reasons: Mapping[int, str], places: Mapping[int, Place]) -> list[Record]:
+    return [
+        {"line": places[row][0], "reason": reason, "says": f"{places[row][1]}: {reason}"}
+        for row, reason in sorted(reasons.items())
+    ]
+
+
+def _places(path: Path, columns: Mapping[str, str] | None, wanted: Collection[int]) -> dict[int, Place]:
+    """Where the usable rows with these numbers, from 0, stand in the file, which is read again as far as needed."""
+    if not wanted:
+        return {}
+    with Reading(path, columns) as reading:
+        first = islice(reading.places(), max(wanted) + 1)
+        return {row: place for row, place in enumerate(first) if row in wanted}

@@ -12,6 +12,7 @@ from typing import Any
 from adapters_store.tables import BaseModel, DataSet, Job
 from engine.data.check import DataError, Row, spans
 from engine.data.detect import detect
+from engine.data.lost import warnings
 from engine.settings import IN_THE_BASE, LOW_RANK
 from jobs.sources import Found
 from studio.page import fetch_words
@@ -100,7 +101,7 @@ def figures(plan: Mapping[str, Any] | None) -> str:
         ]
     titles = ["Steps", "Tokens per epoch", "Rows cut short", "Validation rows"]
     pairs = "".join(f"<dt>{title}</dt><dd>{word or '–'}</dd>" for title, word in zip(titles, words, strict=True))
-    return f'<dl class="facts">{pairs}</dl>' + _cut_warning(plan)
+    return f'<dl class="facts">{pairs}</dl>' + _cut_warning(plan) + _much_lost(plan)
 
 
 def _cut_warning(plan: Mapping[str, Any] | None) -> str:
@@ -112,6 +113,15 @@ def _cut_warning(plan: Mapping[str, Any] | None) -> str:
     return (
         f'<p class="help"><span class="pill warn">cut</span> Rows longer than {plan["length"]:,} tokens lose their end.'
         f"{left_out}{longest} Raise Length to keep them whole.</p>"
+    )
+
+
+def _much_lost(plan: Mapping[str, Any] | None) -> str:
+    if not plan:
+        return ""
+    told = warnings(plan["rows"], plan["rows_cut"], plan.get("rows_unusable") or 0, plan["length"])
+    return "".join(
+        f'<p class="help"><span class="pill warn">much is lost</span> {html.escape(sentence)}</p>' for sentence in told
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from jobs.worker import do
 from studio import asking, data_report
 from studio.cli import main
 from tests.furnish import add_adapter, furnish
-from tests.workshop import add_base
+from tests.tiny import LENGTH
+from tests.workshop import add_base, shared_tiny_model
 
 Said = Callable[..., tuple[int, str, str]]
 
@@ -101,6 +103,56 @@ def test_check_counts_tokens_with_the_models_own_tokenizer(
     assert (told["tokens"], told["max_length"], told["p95_length"]) == (sum(lengths), max(lengths), max(lengths))
     assert 0 < told["answer_tokens"] < told["tokens"]
     assert (told["truncated_rows"], told["masked_rows"]) == (0, 0)
+
+
+@pytest.mark.usefixtures("one_thread_each")
+def test_check_names_rows_that_a_model_cuts_or_cannot_learn_from_by_line(
+    said: Said, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_report, "Answerer", Beside)
+    base, folder = add_base(store), tmp_path / "rows"
+    folder.mkdir()
+    long = "rain " * LENGTH
+    rows = [("q", "a"), ("q", long), (long, "a"), ("q", ""), (long, "b")]
+    for name in ("a.jsonl", "b.jsonl"):
+        lines = [json.dumps({"prompt": prompt, "completion": answer}) for prompt, answer in rows]
+        (folder / name).write_text("\n".join(["", *lines, ""]))
+    code, out, _ = said("check", folder / "a.jsonl", "--model", base.name, "--json")
+    told = json.loads(out)
+    assert (code, told["rows"], told["usable_rows"], told["error_total"]) == (0, 5, 2, 3)
+    assert [error["line"] for error in told["errors"]] == [5, 4, 6]
+    assert told["errors"][1]["reason"] == f"nothing to learn is left of it within {LENGTH} tokens."
+    assert (told["truncated_rows"], told["masked_rows"]) == (3, 2)
+    assert [one["line"] for one in told["truncated"]] == [3, 4, 6]
+    assert told["truncated"][0]["reason"].endswith(f"tokens, and is cut to {LENGTH}.")
+    assert [warning.partition(" are ")[0] for warning in told["warnings"]] == [
+        "3 of 4 rows (75\N{NO-BREAK SPACE}%)",
+        "2 of 4 rows (50\N{NO-BREAK SPACE}%)",
+    ]
+    said_of_both = said("check", folder, "--model", base.name)[1]
+    assert f"a.jsonl, line 4: nothing to learn is left of it within {LENGTH} tokens." in said_of_both
+    assert "b.jsonl, line 3: it has " in said_of_both
+    (folder / "a.jsonl").write_text(json.dumps({"prompt": long, "completion": "a"}))
+    code, out, _ = said("check", folder / "a.jsonl", "--model", base.name, "--json")
+    assert (code, json.loads(out)["usable_rows"]) == (1, 0), "nothing of it can be learned"
+
+
+@pytest.mark.usefixtures("one_thread_each")
+def test_check_names_rows_that_the_chat_template_refuses_by_line(
+    said: Said, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_report, "Answerer", Beside)
+    base = add_base(store, shutil.copytree(shared_tiny_model(), tmp_path / "strict"))
+    (tmp_path / "strict" / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ m['content'] }}{% endfor %}"
+    )
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"q": 1}\n{"system": "s", "prompt": "q", "completion": "a"}\n{"prompt": "q", "completion": "a"}\n')
+    told = json.loads(said("check", file, "--model", base.name, "--json")[1])
+    assert (told["rows"], told["usable_rows"], told["error_total"], told["tokens"]) == (3, 1, 2, None)
+    assert told["errors"][1]["line"] == 2
+    assert told["errors"][1]["says"] == "Line 2: The base model's chat template refused a row: no system"
 
 
 @pytest.mark.parametrize(

@@ -343,3 +343,13 @@ def test_texts_of_people_are_escaped_everywhere() -> None:
     rows = train_facts.rows_shown([{"text": hurt}, {"messages": [{"role": "user", "content": hurt}]}], 2)
     assert "<img" not in rows
     assert "<img" not in train_facts.card_head(hurt, hurt)
+
+
+@pytest.mark.parametrize(("cut", "lost", "warned"), [(20, 20, 0), (21, 0, 1), (0, 21, 1), (30, 30, 2)])
+def test_more_than_a_fifth_of_the_rows_cut_or_with_nothing_to_learn_is_warned_of_before_the_start(
+    cut: int, lost: int, warned: int
+) -> None:
+    shown = train_facts.figures({**PLAN, "rows": 100, "rows_cut": cut, "rows_unusable": lost, "length": 64})
+    assert shown.count("much is lost") == warned
+    if cut == 30:
+        assert "30 of 100 rows (30\N{NO-BREAK SPACE}%) are longer than 64 tokens" in shown

@@ -108,20 +108,25 @@ class Reading:
         self._raw.__exit__()
 
     def __iter__(self) -> Iterator[Row]:
-        return self._clean(chain(self._sample, self._given))
+        return (row for _, row, _ in self._clean(chain(self._sample, self._given)))
 
     def beginning(self) -> Iterator[Row]:
         """The clean rows among those that told the format: no more of the file is read, however few they are."""
-        return self._clean(self._sample)
+        return (row for _, row, _ in self._clean(self._sample))
 
-    def _clean(self, given: Iterable[Given]) -> Iterator[Row]:
+    def places(self) -> Iterator[tuple[int, str]]:
+        """Instead of the clean rows their places, one by one: the number, and the place in words."""
+        for number, _, place in self._clean(chain(self._sample, self._given)):
+            yield number, place or self._raw.place(number)
+
+    def _clean(self, given: Iterable[Given]) -> Iterator[Given]:
         for number, value, place in given:
             try:
                 row = clean(value, self._form)
             except RowError as error:
                 self._note(number, str(error), place or self._raw.place(number))
             else:
-                yield row
+                yield number, row, place
 
     def _note(self, number: int, reason: str, place: str) -> None:
         self.bad_total += 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.data.lost import warnings
 from engine.data.tokens import Numbers, TokenRows
 
 MOST_LISTED = 100  # rows that are listed by number; beyond that only how many there are
@@ -20,9 +21,10 @@ def lengths(kept: TokenRows, length: int) -> dict[str, Any]:
         rows; tokens and answer_tokens of all rows as they are cut; max and p95 (tokens that 95 % of the rows do not
         exceed) before; bins as [from, to, count], `to` not included; cut (rows longer than `length`) and masked (rows
         without anything to learn), the first 100 of each by number, and how many there are as cut_total and
-        masked_total; length.
+        masked_total; cut_lengths, tokens of the rows that are listed as cut; length; warnings, see `lost.py`.
     """
     whole = kept.full_lengths
+    cut, masked = whole > length, kept.answers == 0
     return {
         "rows": len(kept),
         "tokens": int(kept.lengths.sum()),
@@ -30,9 +32,11 @@ def lengths(kept: TokenRows, length: int) -> dict[str, Any]:
         "max": int(whole.max(initial=0)),
         "p95": int(np.quantile(whole, 0.95, method="inverted_cdf")) if len(whole) else 0,
         "bins": _bins(whole),
-        **_listed("cut", whole > length),
-        **_listed("masked", kept.answers == 0),
+        **_listed("cut", cut),
+        "cut_lengths": whole[cut][:MOST_LISTED].tolist(),
+        **_listed("masked", masked),
         "length": length,
+        "warnings": warnings(len(kept), int(cut.sum()), int(masked.sum()), length),
     }
 
 

@@ -13,10 +13,12 @@ class DataError(ValueError):
     Attributes:
         problems: the first 100 sentences; `total` counts them all.
         column_names: those of the file, where it is the meaning of its columns that is not understood.
+        refused: the numbers of rows, from 0, and the reason for each, where single rows are what is wrong.
     """
 
     def __init__(self, problems: list[str], total: int | None = None) -> None:
         self.column_names: list[str] = []
+        self.refused: list[tuple[int, str]] = []
         self.problems = problems[:MOST_NAMED]
         self.total = len(problems) if total is None else total
         more = [f"And {self.total - _SAID:,} more."] if self.total > _SAID else []

@@ -146,17 +146,19 @@ def encode_all(tokenizer: Any, rows: Iterable[Row], length: int, loss_on: str = 
     Raises:
         DataError: if the chat template cannot write some of the rows; it names them. Raised after the last row.
     """
-    speller, done, problems, total = Speller(tokenizer, loss_on), 0, [], 0
+    speller, done, refused, total = Speller(tokenizer, loss_on), 0, [], 0
     for portion in speller.spell_all(_portions(rows)):
-        for number, one in enumerate(portion, done + 1):
+        for number, one in enumerate(portion, done):
             if isinstance(one, ValueError):
                 total += 1
-                problems += [f"Row {number}: {one}"] if total <= MOST_NAMED else []
+                refused += [(number, str(one))] if total <= MOST_NAMED else []
             elif not total:
                 yield one.cut(length)
         done += len(portion)
     if total:
-        raise DataError(problems, total)
+        error = DataError([f"Row {number + 1}: {reason}" for number, reason in refused], total)
+        error.refused = refused
+        raise error
 
 
 def encode(tokenizer: Any, row: Row, length: int, loss_on: str = "answers") -> Example:
