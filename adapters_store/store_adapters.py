@@ -24,7 +24,7 @@ from adapters_store.shelf import (
     visible_words,
     within,
 )
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Portion
 
 SEARCH_LENGTH = 200
 
@@ -199,7 +199,9 @@ def _places(word: str) -> Iterator[ColumnElement[bool]]:
     for column in (Adapter.name, Adapter.method):
         yield column.icontains(word, autoescape=True)
     yield Adapter.base_model_id.in_(select(BaseModel.id).where(BaseModel.name.icontains(word, autoescape=True)))
-    yield Adapter.data_set_id.in_(select(DataSet.id).where(DataSet.name.icontains(word, autoescape=True)))
+    named = select(DataSet.id).where(DataSet.name.icontains(word, autoescape=True))
+    yield Adapter.data_set_id.in_(named)
+    yield Adapter.job_id.in_(select(Portion.job_id).where(Portion.data_set_id.in_(named)))
 
 
 def _order(sort: str, descending: bool) -> tuple[ColumnElement[Any], ColumnElement[Any]]:

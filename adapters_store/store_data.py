@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from adapters_store.errors import NameRefused, StoreError
 from adapters_store.shelf import Shelf, added, checked_name, found, mark_changed, settled, within
 from adapters_store.states import LIVE
-from adapters_store.tables import Adapter, DataSet, Job
+from adapters_store.tables import Adapter, DataSet, Job, Portion
 
 NEEDS_IT = ("queued", *LIVE, "paused", "interrupted")  # states of a run that has yet to read its rows
 MOST_NAMED = 10  # users told by name; beyond that only their number
@@ -141,8 +141,10 @@ class DataShelf(Shelf):
 
 
 def _users(session: Session, id: int, limit: int, which: Any) -> Users:
-    jobs = select(Job).where(Job.data_set_id == id, which)
-    adapters = select(Adapter).where(Adapter.data_set_id == id, Adapter.deleted_at.is_(None))
+    mixed = select(Portion.job_id).where(Portion.data_set_id == id)
+    jobs = select(Job).where(or_(Job.data_set_id == id, Job.id.in_(mixed)), which)
+    made_with_it = or_(Adapter.data_set_id == id, Adapter.job_id.in_(mixed))
+    adapters = select(Adapter).where(made_with_it, Adapter.deleted_at.is_(None))
     return Users(
         list(session.scalars(jobs.order_by(Job.id.desc()).limit(within(limit)))),
         list(session.scalars(adapters.order_by(Adapter.id.desc()).limit(within(limit)))),

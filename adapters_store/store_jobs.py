@@ -18,13 +18,14 @@ from adapters_store.shelf import added, checked_name, found, mark_changed, settl
 from adapters_store.states import FINAL, LIVE, TRANSITIONS, allowed
 from adapters_store.store_checkpoints import drop_rows, forget_after
 from adapters_store.store_line import LineShelf, check_room
-from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner
+from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner, Portion
 
-KINDS = ("train", "fetch", "import", "export", "data", "examine", "clean")
+KINDS = ("train", "fetch", "import", "export", "data", "examine", "clean", "suite")
 
 
 _ENOUGH = "Not to be continued. Nothing was kept."
 _CANCELLED = {"queued": "Cancelled before it began.", "paused": _ENOUGH, "interrupted": _ENOUGH}
+_ANSWERED = "Not to be continued. What was answered is kept."  # said of a suite
 
 
 class JobShelf(LineShelf):
@@ -77,13 +78,15 @@ class JobShelf(LineShelf):
         start_adapter_id: int | None = None,
         key: str | None = None,
         grid: str | None = None,
+        mixture: Sequence[tuple[int, float]] = (),
         who: str = "person",
     ) -> Job:
         """Put a job at the end of the queue. With a `key`, asking again gives the job made the first time.
 
-        `start_adapter_id` is the adapter a run starts from; None: the base model. Runs with the same `grid` belong
-        together. StoreError for an unknown kind or an empty name, NotFound for an unknown base model, data set or
-        adapter, QueueFull if no further job may wait.
+        `mixture` are the numbers of all data sets a run learns from, the first one `data_set_id`, each with its weight;
+        () for that one alone. `start_adapter_id` is the adapter a run starts from; None: the base model. Runs with the
+        same `grid` belong together. StoreError for an unknown kind or an empty name, NotFound for an unknown base
+        model, data set or adapter, QueueFull if no further job may wait.
         """
         if kind not in KINDS:
             raise StoreError(f"{kind!r} is not a kind of job: {', '.join(KINDS)}.")
@@ -96,6 +99,10 @@ class JobShelf(LineShelf):
             check_room(session)
             job.base_model_id = found(session, BaseModel, base_model_id).id if base_model_id is not None else None
             job.data_set_id = found(session, DataSet, data_set_id).id if data_set_id is not None else None
+            job.portions = [
+                Portion(place=place, data_set_id=found(session, DataSet, id).id, weight=weight)
+                for place, (id, weight) in enumerate(mixture)
+            ]
             if start_adapter_id is not None:
                 job.start_adapter_id = found(session, Adapter, start_adapter_id).id
             added(session, job)
@@ -172,7 +179,7 @@ class JobShelf(LineShelf):
             if job.state == "queued" and how == "pause":
                 self._shift(session, job, "paused", who, "Paused while it waited.")
             elif job.state == "queued" or (job.state in _CANCELLED and how == "cancel"):
-                free = self._shift(session, job, "cancelled", who, _CANCELLED[job.state])
+                free = self._shift(session, job, "cancelled", who, _why_cancelled(job))
             elif job.state in LIVE and (job.stop is None or (how == "cancel" and job.stop != how)):
                 job.stop = how
                 self._note(session, job, job.state, who, f"asked to stop: {how}")
@@ -251,6 +258,10 @@ def _upsert() -> Any:
     return adding.on_conflict_do_update(
         index_elements=["job_id", "step"], set_={name: adding.excluded[name] for name in MEASURED}
     )
+
+
+def _why_cancelled(job: Job) -> str:
+    return _ANSWERED if job.kind == "suite" and job.state != "queued" else _CANCELLED[job.state]
 
 
 def _forbidden(job: Job, to: str) -> str:

@@ -104,6 +104,18 @@ class DataSet(Row):
     deleted_at: Mapped[float | None]
 
 
+class Weighted(NamedTuple):
+    """A data set that is learned from, and how often its rows come in an epoch."""
+
+    data_set: DataSet
+    weight: float
+
+
+def _mixture(row: "Adapter | Job") -> list[Weighted]:
+    alone = [Weighted(row.data_set, 1.0)] if row.data_set else []
+    return [Weighted(portion.data_set, portion.weight) for portion in row.portions] or alone
+
+
 def _adapter_name(id: Any) -> ScalarSelect[str]:
     """The name of another adapter, read with the row: a joined parent would bring a parent of its own."""
     other = table("adapter", column("id", Integer), column("name", String)).alias("other")
@@ -141,9 +153,21 @@ class Adapter(Row):
     # Read apart from the rows that refer to them: a base's facts are long, and joined they come with every row.
     base_model: Mapped[BaseModel] = relationship(lazy="selectin")
     data_set: Mapped[DataSet | None] = relationship(lazy="selectin")
+    # Those of the run that made it.
+    portions: Mapped[list["Portion"]] = relationship(
+        lazy="selectin",
+        order_by="Portion.place",
+        primaryjoin="Adapter.job_id == foreign(Portion.job_id)",
+        viewonly=True,
+    )
     # The adapter that the run which made this one started from. Also a deleted parent keeps its row, and so its name.
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("adapter.id"))
     parent_name: Mapped[str | None] = column_property(_adapter_name(parent_id))
+
+    @property
+    def mixture(self) -> list[Weighted]:
+        """The data sets it has learned from, with their weights; [] where they are not known."""
+        return _mixture(self)
 
 
 class Checkpoint(Row):
@@ -155,6 +179,18 @@ class Checkpoint(Row):
     step: Mapped[int]
     folder: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[float]
+
+
+class Portion(Row):
+    """A data set of the mixture a run learns from: where it stands there, and how often its rows come in an epoch."""
+
+    __tablename__ = "portion"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012  SQLAlchemy's own name
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    data_set_id: Mapped[int] = mapped_column(ForeignKey("data_set.id"), index=True)
+    weight: Mapped[float] = mapped_column(Double)
+    data_set: Mapped[DataSet] = relationship(lazy="selectin")
 
 
 class Job(Row):
@@ -195,6 +231,8 @@ class Job(Row):
     )
     base_model: Mapped[BaseModel | None] = relationship(lazy="selectin")
     data_set: Mapped[DataSet | None] = relationship(lazy="selectin")
+    # Empty where the run learns from `data_set` alone, every row once an epoch; else `data_set` is the first of them.
+    portions: Mapped[list[Portion]] = relationship(lazy="selectin", order_by=Portion.place)
     # None: the run starts from the base model.
     start_adapter_id: Mapped[int | None] = mapped_column(ForeignKey("adapter.id"))
     start_adapter_name: Mapped[str | None] = column_property(_adapter_name(start_adapter_id))
@@ -202,6 +240,11 @@ class Job(Row):
     place: Mapped[int] = mapped_column(server_default="0")
     # What the runs of one grid share; None: the run was queued by itself.
     grid: Mapped[str | None]
+
+    @property
+    def mixture(self) -> list[Weighted]:
+        """The data sets the run learns from, with their weights."""
+        return _mixture(self)
 
     @property
     def owner(self) -> Owner | None:

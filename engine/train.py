@@ -18,7 +18,6 @@ import torch
 
 from engine.data.batches import epoch_batches
 from engine.data.render import Example
-from engine.data.tokens import TokenRows
 from engine.methods.fitted import Fitted
 from engine.models import LoadedBase
 from engine.passes import Passes, chunks
@@ -99,7 +98,7 @@ def train(
         yield told(at.report)
 
     tokens = at.report.tokens if at.report else 0
-    for step, batch in islice(enumerate(_all_batches(prepared.train, settings), 1), at.step, None):
+    for step, batch in islice(enumerate(_all_batches(prepared, settings), 1), at.step, None):
         # --- one optimizer step -------------------------------------------------------------------------------
         step_began = time.monotonic()
         answers = sum(e.answer_tokens for e in batch)
@@ -148,11 +147,12 @@ def learning_rate(step: int, steps: int, settings: RunSettings) -> float:
     return settings.learning_rate * factor
 
 
-def _all_batches(examples: TokenRows, settings: RunSettings) -> Iterator[list[Example]]:
-    lengths = examples.lengths.tolist()
+def _all_batches(prepared: Prepared, settings: RunSettings) -> Iterator[list[Example]]:
+    examples, lengths = prepared.train, prepared.train.lengths.tolist()
     for epoch in range(settings.epochs):
-        for batch in epoch_batches(lengths, settings.batch_size, settings.seed, epoch):
-            yield [examples[i] for i in batch]
+        rows = prepared.rows_of_epoch(settings.seed, epoch)
+        for batch in epoch_batches([lengths[row] for row in rows], settings.batch_size, settings.seed, epoch):
+            yield [examples[rows[i]] for i in batch]
 
 
 def _over(limit: float | None, began: float) -> bool:

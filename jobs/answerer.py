@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_TOKENS = 3  # data sets that are kept as tokens
+MOST_TOKENS = 8  # data sets that are kept as tokens
 
 
 class Tokens(NamedTuple):

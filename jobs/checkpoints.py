@@ -20,6 +20,7 @@ from engine import checkpoint
 from engine.checkpoint import Checkpoint, CheckpointError
 from engine.models import Device
 from engine.position import Position
+from engine.prepared import Prepared
 from engine.settings import RunSettings, SettingsError, parse
 from jobs import errors
 from jobs.course import Course
@@ -44,13 +45,12 @@ class Checkpoints:
     """What is kept of one run while it is trained."""
 
     def __init__(
-        self, store: Store, lease: Lease, settings: RunSettings, start: Adapter | None, device: Device, copies: int
+        self, store: Store, lease: Lease, settings: RunSettings, start: Adapter | None, device: Device, rows: Prepared
     ) -> None:
-        """`start` is the adapter the run starts from, if it does; `device` is where it computes; `copies` are rows that
-        are the same as another one."""
+        """`start` is the adapter the run starts from, if it does; `device` is where it computes; `rows` are its own."""
         self._store = store
         self._lease = lease
-        self._run = set_up(lease.job, settings, start, copies)
+        self._run = set_up(lease.job, settings, start, rows)
         # The name of a CPU tells its threads, which are noted by themselves.
         self._device = "CPU" if device.kind == "cpu" else device.name
         self._kept_step = 0
@@ -140,14 +140,17 @@ class Checkpoints:
             raise
 
 
-def set_up(job: Job, settings: RunSettings, start: Adapter | None, copies: int) -> dict[str, Any]:
+def set_up(job: Job, settings: RunSettings, start: Adapter | None, rows: Prepared) -> dict[str, Any]:
     """What makes a run the run it is: a checkpoint of any other is of no use to it.
 
-    Only where rows are copied does the split of rows differ from that of the first versions, whose checkpoints do not
-    name it.
+    Only where rows are copied, or near copies have moved the line, does the split of rows differ from that of earlier
+    versions, whose checkpoints do not name it. Nor do theirs name a mixture.
     """
+    mixture = [[data.content_hash, weight] for data, weight in job.mixture]
     return {
-        **({"split": "copies on one side"} if copies else {}),
+        **({"split": "copies on one side"} if rows.copies else {}),
+        **({"near": "near copies on one side"} if rows.regrouped else {}),
+        **({"mixture": mixture} if job.portions else {}),
         "settings": settings.model_dump(mode="json"),
         "data": job.data_set.content_hash if job.data_set else None,
         "base": job.base_model.fingerprint if job.base_model else None,

@@ -43,21 +43,30 @@ def unless(should_stop: ShouldStop, rows: Iterable[R]) -> Iterator[R]:
 def plan(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     """Steps, tokens and cut rows of a run, from the tokenizer alone.
 
-    Rows become tokens once for each choice of the settings that say how; all others cost little.
+    `mixture` are the data sets it learns from: of each its rows, its weight, and how many rows each of its files gave;
+    without it `rows_path` is the only one. Rows become tokens once for each choice of the settings that say how; all
+    others cost little.
     """
-    from engine.prepared import divided
+    from engine.prepared import Portion, divided
     from engine.settings import parse
 
-    settings = parse(payload["settings"])
-    kept, limit = desk.tokens(payload["base_path"], payload["rows_path"], settings, should_stop)
-    prepared = divided(kept, settings, limit)
+    settings, limit, portions = parse(payload["settings"]), 0, []
+    for path, weight, sources in payload.get("mixture") or [(payload["rows_path"], 1.0, ())]:
+        kept, limit = desk.tokens(payload["base_path"], path, settings, should_stop)
+        portions.append(Portion(kept, float(weight), tuple(sources)))
+    prepared = divided(portions, settings, limit)
     yield {
         "steps": prepared.steps,
         "steps_per_epoch": prepared.steps_per_epoch,
         "tokens_per_epoch": prepared.tokens_per_epoch,
         "answer_tokens_per_epoch": prepared.answer_tokens_per_epoch,
-        "rows": len(kept),
+        "rows": sum(len(portion.rows) for portion in portions),
         "validation_rows": len(prepared.validation),
+        "validation_is_like": prepared.across,
+        "portions": [
+            {"an_epoch": part.an_epoch, "aside": aside}
+            for part, aside in zip(prepared.parts, prepared.set_aside, strict=True)
+        ],
         "rows_cut": prepared.cut,
         "rows_unusable": prepared.unusable,
         "length": prepared.length,

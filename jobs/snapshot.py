@@ -11,6 +11,12 @@ from pathlib import Path
 from adapters_store.tables import DataSet
 
 
+def sources(data: DataSet) -> tuple[int, ...]:
+    """How many rows of a data set come from each of the files it was made of; () where that is not known."""
+    known = tuple(data.facts.get("sources", ()))
+    return known if sum(known) == data.rows else ()
+
+
 class SnapshotError(RuntimeError):
     """The rows of a data set are gone or changed. The message says so, and what to do."""
 

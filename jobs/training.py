@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, Job
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine import adapter_files, models
 from engine.checkpoint import Checkpoint
 from engine.data.check import each_row
 from engine.data.render import Marked, encode_all
+from engine.data.tokens import TokenRows
 from engine.methods import fit
 from engine.methods.stored import load_stored
 from engine.passes import Passes, validation_loss
 from engine.position import Position, StepReport
-from engine.prepared import Prepared, divided, room
+from engine.prepared import Portion, Prepared, divided, room
 from engine.settings import RunSettings, parse, titles
 from engine.sizing import chosen_layers
 from engine.train import train
@@ -32,7 +33,7 @@ from jobs.ending import Ended, Ending
 from jobs.inputs import check_base
 from jobs.kept_tokens import KeptTokens
 from jobs.queue import Lease, patiently
-from jobs.snapshot import check_rows
+from jobs.snapshot import check_rows, sources
 
 log = logging.getLogger("training")
 
@@ -83,7 +84,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
         loaded = models.load(path, precision=precision, base_trained=settings.changes_base)
         lease.say("Reading the data")
         prepared = _prepared(store, lease, loaded, settings)
-        checkpoints = Checkpoints(store, lease, settings, start, loaded.device, prepared.copies)
+        checkpoints = Checkpoints(store, lease, settings, start, loaded.device, prepared)
         state = checkpoints.newest()
     # Not to be interrupted: a transaction broken off at any line could keep the library's only connection.
     checkpoints.go_on_from(state)
@@ -105,22 +106,31 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
 
 def _prepared(store: Store, lease: Lease, loaded: models.LoadedBase, settings: RunSettings) -> Prepared:
     """The rows as tokens, kept from an earlier run or made now, and split."""
-    data, base = lease.job.data_set, lease.job.base_model
-    assert data is not None
+    base = lease.job.base_model
     assert base is not None
     limit = room(settings, base.facts["max_length"])
+    portions = [
+        Portion(_tokens(store, lease, loaded, data, limit, settings.loss_on), weight, sources(data))
+        for data, weight in lease.job.mixture
+    ]
+    return divided(portions, settings, limit)
+
+
+def _tokens(
+    store: Store, lease: Lease, loaded: models.LoadedBase, data: DataSet, limit: int, loss_on: str
+) -> TokenRows:
+    """All rows of a data set as tokens, kept from an earlier run or made now."""
 
     def rows() -> Iterator[dict[str, Any]]:
         for number, row in enumerate(each_row(store.rows_path(data))):
             if number % TOLD == 0:
-                lease.say(f"Reading the data: {number:,} of {data.rows:,} rows")
+                lease.say(f"Reading the data: {number:,} of {data.rows:,} rows of {data.name}")
             yield row
 
     def tokens() -> Iterator[Marked]:
-        return encode_all(loaded.tokenizer, rows(), limit, settings.loss_on)
+        return encode_all(loaded.tokenizer, rows(), limit, loss_on)
 
-    how = {"length": limit, "loss_on": settings.loss_on}
-    return divided(KeptTokens(store).rows(data, loaded.tokenizer, how, tokens), settings, limit)
+    return KeptTokens(store).rows(data, loaded.tokenizer, {"length": limit, "loss_on": loss_on}, tokens)
 
 
 def _begun(
@@ -155,10 +165,11 @@ def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, RunSettings]:
     """The base model and settings of the job, after checking that base and data are still what they were."""
     job = lease.job
     assert job.base_model is not None
-    assert job.data_set is not None
+    assert job.mixture
     lease.say("Checking base model and data")
     check_base(job.base_model, store.base_path(job.base_model))
-    check_rows(job.data_set, store.rows_path(job.data_set))
+    for data, _ in job.mixture:
+        check_rows(data, store.rows_path(data))
     return job.base_model, parse(job.settings)
 
 

@@ -11,6 +11,8 @@ import random
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -19,11 +21,12 @@ from adapters_store.states import FINAL
 from adapters_store.store import Store
 from adapters_store.tables import Job, Metric
 from engine import checkpoint, models
+from engine.prepared import Prepared
 from engine.settings import parse
 from jobs import checkpoints, process
 from jobs.ending import Ended, Ending
 from jobs.worker import do
-from tests.workshop import submit_run, wait_for
+from tests.workshop import add_base, add_rows, submit_run, wait_for
 
 pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
 
@@ -209,11 +212,40 @@ def test_a_checkpoint_of_a_run_set_up_otherwise_is_not_used(store: Store, monkey
     assert "Settings, data or base model of the run were others" in finish(store, job).progress["resumed"]
 
 
-def test_only_rows_with_copies_make_a_run_another_than_before_copies_were_kept_together(store: Store) -> None:
-    job = submit_run(store)
-    plain, copied = (checkpoints.set_up(job, parse(job.settings), None, copies) for copies in (0, 3))
-    assert set(copied) - set(plain) == {"split"}
-    assert plain == {name: value for name, value in copied.items() if name != "split"}
+def test_only_rows_that_moved_the_line_or_a_mixture_make_a_run_another_than_of_earlier_versions(store: Store) -> None:
+    job, other = submit_run(store), add_rows(store, 12)
+    mixed = store.submit(
+        "train",
+        "mixed",
+        job.settings,
+        base_model_id=job.base_model_id,
+        data_set_id=job.data_set_id,
+        mixture=[(job.data_set_id or 0, 1.0), (other.id, 0.5)],
+    )
+
+    def set_up(of: Job, **rows: object) -> dict[str, Any]:
+        known = {"copies": 0, "regrouped": False, **rows}
+        return checkpoints.set_up(of, parse(job.settings), None, cast(Prepared, SimpleNamespace(**known)))
+
+    plain = set_up(job)
+    assert set(plain) == {"settings", "data", "base", "start"}
+    assert set(set_up(job, copies=3)) - set(plain) == {"split"}
+    assert set(set_up(job, regrouped=True)) - set(plain) == {"near"}
+    assert [weight for _, weight in set_up(mixed)["mixture"]] == [1.0, 0.5]
+    assert set(set_up(mixed)) - set(plain) == {"mixture"}
+
+
+def test_a_run_on_a_mixture_goes_on_as_if_it_had_not_been_interrupted(store: Store) -> None:
+    mixture = [(add_rows(store, 24).id, 0.5), (add_rows(store, 11).id, 2.0)]
+    values = {"base": add_base(store), "mixture": mixture}
+    job = interrupted(store, **values)
+    assert 0 < (job.checkpoint_step or 0) < job.progress["steps"]
+    done, calm = finish(store, job), whole(store, **values)
+    assert left(store, done) == left(store, calm)
+    assert [(one.data_set.rows, one.weight) for one in store.adapter(done.adapter_id or 0).mixture] == [
+        (24, 0.5),
+        (11, 2.0),
+    ]
 
 
 def test_where_the_machine_differs_a_run_says_that_it_may_not_be_bit_equal(

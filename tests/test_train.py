@@ -111,7 +111,7 @@ def test_the_loss_curve_is_that_of_a_plain_loop_on_peft(folder: Path) -> None:
     trained = [p for p in other.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=2e-3, weight_decay=0)
     theirs = []
-    for step, batch in enumerate(_all_batches(prepared.train, settings)):
+    for step, batch in enumerate(_all_batches(prepared, settings)):
         loss = torch.zeros(())
         for example in batch:  # row by row, no padding at all: as independent as it gets
             logits = other.model(torch.tensor([example.ids])).logits[0, :-1]
@@ -239,7 +239,7 @@ def test_the_loss_of_the_first_rows_is_told_before_the_first_step_is_done(folder
     base, prepared, settings = _ready(folder, micro_batch=2, validation_share=0)
     heard: list[float] = []
     fitted = fit(base.model, settings)
-    first, *_ = _all_batches(prepared.train, settings)
+    first, *_ = _all_batches(prepared, settings)
     rows = first[:2]
     expected = summed_loss(base, rows).item() / sum(row.answer_tokens for row in rows)
     reports = train(base, fitted, prepared, settings, first_loss=heard.append)

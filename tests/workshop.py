@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,11 +81,14 @@ def add_rows(store: Store, count: int = 24) -> DataSet:
     )
 
 
-def submit_run(store: Store, base: BaseModel | None = None, **settings: object) -> Job:
-    """Queue a run of the tiny model; `settings` go over QUICK."""
+def submit_run(
+    store: Store, base: BaseModel | None = None, mixture: Sequence[tuple[int, float]] = (), **settings: object
+) -> Job:
+    """Queue a run of the tiny model, on tiny rows or a mixture; `settings` go over QUICK."""
     base = base or add_base(store)
+    data = mixture[0][0] if mixture else add_rows(store).id
     values = {**QUICK, **settings}
-    return store.submit("train", "tiny-run", values, base_model_id=base.id, data_set_id=add_rows(store).id)
+    return store.submit("train", "tiny-run", values, base_model_id=base.id, data_set_id=data, mixture=mixture)
 
 
 def busy_at_first(real: Callable[..., Any], times: int) -> Callable[..., Any]:

@@ -58,13 +58,14 @@ class Findings:
     def overlap(self, share: float, seed: int) -> dict[str, Any]:
         """Rows kept aside by a run's split that a row to be learned is like, each with one such row.
 
-        Copies are always on one side (see `split`), so these are near copies.
+        Copies are always on one side (see `split`), and near copies while there are other rows to measure on. A run
+        tells near copies by their tokens, which comes close to telling them by their text, as here.
         """
-        marks = list(range(self.rows))
+        marks, near = list(range(self.rows)), {row: group for group in self.groups["near"] for row in group}
         for group in self.groups["exact"]:
             for row in group:
                 marks[row] = group[0]
-        aside = set(split(marks, share, seed)[1])
+        aside = set(split(marks, share, seed, like=lambda rows: [near.get(row, []) for row in rows]).validation)
         pairs = []
         for group in self.groups["near"]:
             learned = next((row for row in group if row not in aside), None)

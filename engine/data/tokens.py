@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,23 @@ from engine.data.render import Example, Marked
 
 Numbers = NDArray[Any]
 IDS, LEARNED, COUNTS = "ids.bin", "learned.bin", "counts.npy"
+
+
+class Tokens(NamedTuple):
+    """The long arrays of one file: tokens, and which of them are learned."""
+
+    ids: Numbers
+    learned: Numbers
+
+
+class Stretch(NamedTuple):
+    """Rows that lie one after another: their tokens, with what may lie between them; the number of each row, and where
+    among the tokens it begins and ends."""
+
+    ids: Numbers
+    rows: Numbers
+    starts: Numbers
+    ends: Numbers
 
 
 class TokenRows(Sequence[Example]):
@@ -33,9 +50,10 @@ class TokenRows(Sequence[Example]):
         marks: (rows,), a number for each that is the same for rows of the same tokens.
     """
 
-    def __init__(self, ids: Numbers, learned: Numbers, starts: Numbers, counts: Numbers) -> None:
-        """`counts` is (4, rows): lengths, answers, full lengths and marks."""
-        self._ids, self._learned, self._starts, self._counts = ids, learned, starts, counts
+    def __init__(self, files: Sequence[Tokens], places: Numbers, counts: Numbers) -> None:
+        """`places` is (2, rows): the file of each row and where in it the row begins; `counts` is (4, rows): lengths,
+        answers, full lengths and marks."""
+        self._files, self._places, self._counts = tuple(files), places, counts
         self.lengths, self.answers, self.full_lengths, self.marks = counts
 
     def __len__(self) -> int:
@@ -48,15 +66,45 @@ class TokenRows(Sequence[Example]):
     def __getitem__(self, row: int | slice) -> Example | TokenRows:
         if isinstance(row, slice):
             return self.part(range(len(self))[row])
-        start = int(self._starts[row])
-        stretch = slice(start, start + int(self.lengths[row]))
-        ids, learned = self._ids[stretch].tolist(), self._learned[stretch].tobytes()
+        file, stretch = self._where(row)
+        ids, learned = self._files[file].ids[stretch].tolist(), self._files[file].learned[stretch].tobytes()
         return Marked(ids, learned, int(self.full_lengths[row])).example()
+
+    def _where(self, row: int) -> tuple[int, slice]:
+        file, start = self._places[:, row].tolist()
+        return file, slice(start, start + int(self.lengths[row]))
+
+    def ids(self, row: int) -> Numbers:
+        """(tokens,), the tokens of a row, as they lie in memory."""
+        file, stretch = self._where(row)
+        return self._files[file].ids[stretch]
+
+    def stretches(self, tokens: int) -> Iterator[Stretch]:
+        """All rows in the order of their files, as far as they lie there one after another, about `tokens` at once."""
+        files, starts = self._places
+        order = np.lexsort((self.lengths, starts, files))
+        for number, file in enumerate(self._files):
+            rows = order[files[order] == number]
+            ends, at = starts[rows] + self.lengths[rows], 0
+            while at < len(rows):
+                begin = int(starts[rows[at]])
+                end = max(at + 1, int(np.searchsorted(ends, begin + tokens, "right")))
+                part, last = rows[at:end], int(ends[end - 1])
+                yield Stretch(file.ids[begin:last], part, starts[part] - begin, ends[at:end] - begin)
+                at = end
 
     def part(self, rows: Sequence[int] | Numbers) -> TokenRows:
         """The rows with these numbers, in this order."""
         chosen = np.asarray(rows, dtype=np.int64)
-        return TokenRows(self._ids, self._learned, self._starts[chosen], self._counts[:, chosen])
+        return TokenRows(self._files, self._places[:, chosen], self._counts[:, chosen])
+
+    @staticmethod
+    def joined(several: Sequence[TokenRows]) -> TokenRows:
+        """The rows of several one after another. They share the memory."""
+        files = [file for rows in several for file in rows._files]
+        before = np.cumsum([0, *(len(rows._files) for rows in several[:-1])])
+        moved = [rows._places + np.array([[first], [0]]) for first, rows in zip(before, several, strict=True)]
+        return TokenRows(files, np.concatenate(moved, 1), np.concatenate([rows._counts for rows in several], 1))
 
 
 def store(rows: Iterable[Marked], folder: Path | None = None) -> TokenRows:
@@ -69,9 +117,7 @@ def store(rows: Iterable[Marked], folder: Path | None = None) -> TokenRows:
         counts = _write(rows, ids, learned)
         ids.flush()
         learned.flush()
-        return TokenRows(
-            _mapped(ids, np.dtype(np.int32)), _mapped(learned, np.dtype(np.bool_)), _starts(counts), counts
-        )
+        return _rows(ids, learned, counts)
 
 
 def save(rows: Iterable[Marked], folder: Path) -> None:
@@ -85,9 +131,7 @@ def opened(folder: Path) -> TokenRows:
     """The rows that `save` has written into `folder`."""
     counts = np.load(folder / COUNTS, allow_pickle=False)
     with (folder / IDS).open("rb") as ids, (folder / LEARNED).open("rb") as learned:
-        return TokenRows(
-            _mapped(ids, np.dtype(np.int32)), _mapped(learned, np.dtype(np.bool_)), _starts(counts), counts
-        )
+        return _rows(ids, learned, counts)
 
 
 def _write(rows: Iterable[Marked], ids: IO[bytes], learned: IO[bytes]) -> Numbers:
@@ -102,9 +146,10 @@ def _write(rows: Iterable[Marked], ids: IO[bytes], learned: IO[bytes]) -> Number
     return np.array(counts, dtype=np.int64).reshape(-1, 4).T
 
 
-def _starts(counts: Numbers) -> Numbers:
-    starts: Numbers = np.cumsum(counts[0]) - counts[0]
-    return starts
+def _rows(ids: IO[bytes], learned: IO[bytes], counts: Numbers) -> TokenRows:
+    file = Tokens(_mapped(ids, np.dtype(np.int32)), _mapped(learned, np.dtype(np.bool_)))
+    starts = np.cumsum(counts[0]) - counts[0]
+    return TokenRows([file], np.stack([np.zeros_like(starts), starts]), counts)
 
 
 def _mapped(file: IO[bytes], dtype: np.dtype[Any]) -> Numbers:
