@@ -32,13 +32,11 @@ def test_rows_that_ask_nothing_are_named() -> None:
 
 
 def test_a_suite_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SuiteError, match="at least one prompt"):
-        prompts.check([])
+    assert prompts.problems([]) == ["A suite needs at least one prompt."]
     monkeypatch.setattr(prompts, "MOST_PROMPTS", 1)
     monkeypatch.setattr(prompts, "MOST_CHARACTERS", 12)
-    with pytest.raises(SuiteError) as told:
-        prompts.check(prompts.typed(["short", "much too long"]))
-    assert told.value.problems == [
+    assert prompts.problems(prompts.typed(["short"])) == []
+    assert prompts.problems(prompts.typed(["short", "much too long"])) == [
         "There are 2 prompts; a suite takes 1. Take fewer.",
         "Prompt 2 has 13 characters; 12 are the most.",
     ]

@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from engine.suites import scores
-from engine.suites.prompts import SuiteError
 
 
 @pytest.mark.parametrize(
@@ -110,9 +109,7 @@ def test_only_scores_that_can_be_told_are_told() -> None:
 
 
 def test_all_that_is_wrong_with_a_choice_of_scores_is_said_at_once() -> None:
-    with pytest.raises(SuiteError) as told:
-        scores.check(["exact", "bleu"], "(?=a)", 0)
-    unknown, nothing, together, pattern = told.value.problems
+    unknown, nothing, together, pattern = scores.problems(["exact", "bleu"], "(?=a)", 0)
     assert unknown.startswith("bleu is not a score. Choose among exact, contains,")
     assert nothing == "Nothing to score by exact match: no prompt of this suite has a reference."
     assert together == "The score regex and a pattern go together: give both or none."
@@ -120,6 +117,11 @@ def test_all_that_is_wrong_with_a_choice_of_scores_is_said_at_once() -> None:
         "The pattern cannot be used: invalid perl operator: (?=. It is read by RE2, which knows no look-around and no "
         "back reference."
     )
-    with pytest.raises(SuiteError, match=r"The pattern has 1,001 characters; 1,000 are the most\."):
-        scores.check(["regex"], "a" * 1001, 0)
-    scores.check(["regex", "json_valid"], "^{reference}$", 0)
+    assert scores.problems(["regex"], "a" * 1001, 0) == ["The pattern has 1,001 characters; 1,000 are the most."]
+    assert scores.problems(["regex", "json_valid"], "^{reference}$", 0) == []
+
+
+def test_where_nobody_has_chosen_the_references_say_by_what_to_score() -> None:
+    assert scores.advised(["Water.", "{}"]) == ["exact", "rouge_l", "chrf", "perplexity"]
+    assert scores.advised(["[1]", "{}"], "^a") == ["json_valid", "json_equal", "chrf", "perplexity", "regex"]
+    assert scores.advised([]) == []

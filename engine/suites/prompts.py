@@ -52,14 +52,10 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Prompt]:
     return made
 
 
-def check(prompts: Sequence[Prompt]) -> None:
-    """Whether these can be a suite.
-
-    Raises:
-        SuiteError: there is none, there are too many, or one is too long.
-    """
+def problems(prompts: Sequence[Prompt]) -> list[str]:
+    """Why these cannot be a suite: there is none, there are too many, or one is too long. Empty when they can."""
     if not prompts:
-        raise SuiteError(["A suite needs at least one prompt."])
+        return ["A suite needs at least one prompt."]
     wrong = []
     if len(prompts) > MOST_PROMPTS:
         wrong.append(f"There are {len(prompts):,} prompts; a suite takes {MOST_PROMPTS:,}. Take fewer.")
@@ -67,8 +63,7 @@ def check(prompts: Sequence[Prompt]) -> None:
         characters = sum(len(message["content"]) for message in one.messages) + len(one.reference or "")
         if characters > MOST_CHARACTERS:
             wrong.append(f"Prompt {number} has {characters:,} characters; {MOST_CHARACTERS:,} are the most.")
-    if wrong:
-        raise SuiteError(wrong[:10])
+    return wrong[:10]
 
 
 def with_system(messages: Sequence[Mapping[str, str]], system: str) -> list[dict[str, str]]:

@@ -12,8 +12,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engine.suites.prompts import SuiteError
-
 MOST_PATTERN = 1_000  # characters
 OWN = "{reference}"  # stands in a pattern for the reference of the prompt, taken literally
 
@@ -38,12 +36,18 @@ SCORES: dict[str, Score] = {
 }
 
 
-def check(names: Sequence[str], pattern: str, references: int) -> None:
-    """Whether a suite with this many references can be scored so.
+def advised(references: Sequence[str], pattern: str = "") -> list[str]:
+    """By what to score where nobody has chosen: what the references allow, and the pattern if there is one."""
+    found = []
+    if references:
+        is_json = all(json_valid(one) for one in references)
+        found = ["json_valid", "json_equal"] if is_json else ["exact", "rouge_l"]
+        found += ["chrf", "perplexity"]
+    return [*found, *(["regex"] if pattern else [])]
 
-    Raises:
-        SuiteError: with all problems at once.
-    """
+
+def problems(names: Sequence[str], pattern: str, references: int) -> list[str]:
+    """Why a suite with this many references cannot be scored so; empty when it can."""
     wrong = []
     if unknown := [name for name in names if name not in SCORES]:
         wrong.append(f"{', '.join(unknown)} is not a score. Choose among {', '.join(SCORES)}.")
@@ -53,9 +57,8 @@ def check(names: Sequence[str], pattern: str, references: int) -> None:
     if ("regex" in names) != bool(pattern):
         wrong.append("The score regex and a pattern go together: give both or none.")
     if pattern:
-        wrong += _problems(pattern)
-    if wrong:
-        raise SuiteError(wrong)
+        wrong += _of_pattern(pattern)
+    return wrong
 
 
 def scored(names: Sequence[str], answer: str, reference: str | None, pattern: str = "") -> dict[str, float]:
@@ -157,7 +160,7 @@ def _chrf() -> Any:
 # --- patterns -----------------------------------------------------------------------------------------------------
 
 
-def _problems(pattern: str) -> list[str]:
+def _of_pattern(pattern: str) -> list[str]:
     import re2
 
     if len(pattern) > MOST_PATTERN:
