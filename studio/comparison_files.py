@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from adapters_store.comparison_tables import Answer, Comparison
+from studio import comparing
 from studio.records import when
 
 Record = dict[str, Any]
@@ -43,13 +44,20 @@ def record(kept: Comparison) -> Record:
         "ended": kept.ended,
         "vote": kept.vote.choice if kept.vote else None,
         "best": next((one.name for one in kept.answers if one.id == best), None),
-        "answers": [_answer(one) for one in kept.answers],
+        "follows": kept.follows_id,
+        "answers": [_answer(kept, one) for one in kept.answers],
     }
 
 
-def _answer(one: Answer) -> Record:
-    kept = ("name", "adapter_id", "strength", "identity", "weights", "divergence", "text", "tokens", "finished")
-    return {name: getattr(one, name) for name in kept} | {"tokens_per_second": one.tokens_per_second}
+def _answer(kept: Comparison, one: Answer) -> Record:
+    names = ("name", "adapter_id", "strength", "identity", "weights", "divergence", "text", "tokens", "finished")
+    own, seat = comparing.own_of(one), one.seat or {}
+    return {name: getattr(one, name) for name in names} | {
+        "tokens_per_second": one.tokens_per_second,
+        "base": seat.get("base", kept.base_name),
+        "system": kept.system if own.system is None else own.system,
+        "sampling": comparing.sampling_of(kept, one),
+    }
 
 
 def jsonl(comparisons: Sequence[Comparison]) -> str:
@@ -71,17 +79,18 @@ def table(comparisons: Sequence[Comparison]) -> str:
                 "at": when(kept.created_at),
                 "prompt": kept.prompt,
                 "contestant": one.name,
-                "seed": kept.sampling["seed"],
+                "seed": comparing.sampling_of(kept, one)["seed"],
                 "kl": one.divergence,
                 "vote": kept.vote.choice if kept.vote else "",
                 "best": "yes" if best else "",
                 "answer": one.text,
             }
-            rows.writerow({name: _defused(value) for name, value in row.items()})
+            rows.writerow({name: defused(value) for name, value in row.items()})
     return out.getvalue()
 
 
-def _defused(value: object) -> object:
+def defused(value: object) -> object:
+    """A cell that no spreadsheet computes."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
@@ -91,14 +100,16 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
 
 
 def _read(kept: Comparison) -> Iterable[str]:
-    sampling = ", ".join(f"{name} {value:g}" for name, value in kept.sampling.items())
-    yield f"## Comparison {kept.id}\n\n{_quoted(kept.prompt)}\n\nBase {kept.base_name}; {sampling}.\n"
+    sampling = ", ".join(f"{name} {json.dumps(value)}" for name, value in kept.sampling.items())
+    goes_on = f" It goes on with comparison {kept.follows_id}." if kept.follows_id else ""
+    yield f"## Comparison {kept.id}\n\n{quoted(kept.prompt)}\n\nBase {kept.base_name}; {sampling}.{goes_on}\n"
     for one in kept.answers:
         best = " (chosen)" if kept.vote and kept.vote.answer_id == one.id else ""
-        yield f"### {one.name}{best}\n\n{_quoted(one.text)}\n"
+        yield f"### {one.name}{best}\n\n{quoted(one.text)}\n"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as a quotation, line by line, so that none of it becomes a heading."""
     return "\n".join(f"> {line}" for line in text.splitlines() or [""])
 
 
