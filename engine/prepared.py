@@ -106,12 +106,7 @@ def divided(portions: Sequence[Portion], settings: RunSettings, limit: int) -> P
     Raises:
         DataError: if no row has anything to learn at this length.
     """
-    kept, usable, line = _line(
-        tuple(portion.rows for portion in portions),
-        tuple(tuple(portion.sources) for portion in portions),
-        settings.validation_share,
-        settings.seed,
-    )
+    kept, usable, line = _line_through(portions, settings)
     if not len(usable):
         raise DataError([f"No row has an answer within the first {limit} tokens. Raise Length, or check the data."])
     ends = np.cumsum([len(portion.rows) for portion in portions])
@@ -142,12 +137,30 @@ def divided(portions: Sequence[Portion], settings: RunSettings, limit: int) -> P
     )
 
 
+def held_out(portions: Sequence[Portion], settings: RunSettings) -> list[int]:
+    """The rows that `divided` sets aside to measure on: their numbers, counted on from one portion to the next."""
+    _, usable, line = _line_through(portions, settings)
+    return [int(number) for number in usable[line.validation]]
+
+
+def _line_through(portions: Sequence[Portion], settings: RunSettings) -> "_Line":
+    rows = tuple(portion.rows for portion in portions)
+    sources = tuple(tuple(portion.sources) for portion in portions)
+    return _line(rows, sources, settings.validation_share, settings.seed)
+
+
 class _Line(NamedTuple):
     """All rows, the numbers of those with something to learn, and how these are split, by their places among them."""
 
     kept: TokenRows
     usable: Numbers
     split: Split
+
+
+def _line_through(portions: Sequence[Portion], settings: RunSettings) -> _Line:
+    rows = tuple(portion.rows for portion in portions)
+    sources = tuple(tuple(portion.sources) for portion in portions)
+    return _line(rows, sources, settings.validation_share, settings.seed)
 
 
 @functools.lru_cache(maxsize=2)  # a form asks again and again, with other settings
