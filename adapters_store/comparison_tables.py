@@ -5,7 +5,7 @@ They stand apart from `tables.py` because nothing there refers to them. Knows no
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from adapters_store.tables import Measure, Row
@@ -17,6 +17,8 @@ class Comparison(Row):
     `sides` is the seed by which a blind one is shuffled; None: names were open. `how` holds what a replay to the bit
     needs beside the sampling: device, dtype, threads, batches. One that goes on with the answers of another names it in
     `follows_id`, and the first of all in `conversation_id`; with one vote on any of them the names of all are `told`.
+    `reference`: an answer somebody gave, and how likely each contestant is to say it; {text, logprobs, tokens}, the
+    lists by place.
     """
 
     __tablename__ = "comparison"
@@ -35,6 +37,7 @@ class Comparison(Row):
     follows_id: Mapped[int | None] = mapped_column(ForeignKey("comparison.id"))
     conversation_id: Mapped[int | None] = mapped_column(ForeignKey("comparison.id"), index=True)
     told: Mapped[bool] = mapped_column(default=False, server_default=text("0"))
+    reference: Mapped[dict[str, Any] | None]
 
     answers: Mapped[list["Answer"]] = relationship(lazy="selectin", order_by="Answer.place")
     vote: Mapped["Vote | None"] = relationship(lazy="selectin")
@@ -78,3 +81,34 @@ class Vote(Row):
     at: Mapped[float]
     choice: Mapped[str]
     answer_id: Mapped[int | None] = mapped_column(ForeignKey("answer.id"))
+
+
+class Along(Row):
+    """The answer of an adapter in pieces, one a token: [text, its log-probability, that under the base], in nats.
+
+    Apart from the answer, as they are many and seldom looked at.
+    """
+
+    __tablename__ = "along"
+    answer_id: Mapped[int] = mapped_column(ForeignKey("answer.id"), primary_key=True, autoincrement=False)
+    pieces: Mapped[Any]
+
+
+class Verdict(Row):
+    """What a judge read out of two answers to one prompt. `judge` tells its weights from all others.
+
+    `forward` is log P("A") - log P("B") of its next token with the answer `one_id` standing as A, `backward` the same
+    with `other_id` as A: it prefers one consistently where the two have different signs.
+    """
+
+    __tablename__ = "verdict"
+    __table_args__ = (Index("verdict_pair", "judge", "one_id", "other_id", unique=True),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparison.id"), index=True)
+    one_id: Mapped[int] = mapped_column(ForeignKey("answer.id"))
+    other_id: Mapped[int] = mapped_column(ForeignKey("answer.id"))
+    judge: Mapped[str]
+    name: Mapped[str]
+    forward: Mapped[float]
+    backward: Mapped[float]
+    at: Mapped[float]

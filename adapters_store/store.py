@@ -18,6 +18,7 @@ from adapters_store.files import KINDS, Kind
 from adapters_store.shelf import added, checked_name, found, mark_changed
 from adapters_store.states import FINAL, LIVE, TRANSITIONS
 from adapters_store.store_adapters import AdapterShelf, AdapterSort
+from adapters_store.store_closer import CloserShelf
 from adapters_store.store_comparisons import ComparisonShelf
 from adapters_store.store_curves import CurveShelf
 from adapters_store.store_data import DataShelf
@@ -51,7 +52,7 @@ MAKERS: dict[Kind, frozenset[str]] = {  # the kinds of jobs that publish folders
 }
 
 
-class Store(JobShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf, SuiteShelf):
+class Store(JobShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf, CloserShelf, SuiteShelf):
     """The library of one data folder. Safe to share between threads; each process opens its own."""
 
     # --- base models ----------------------------------------------------------------------------------------------

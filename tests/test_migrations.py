@@ -89,7 +89,7 @@ INSERT INTO setting VALUES ('answer', '42');
 def first_library(path: Path, folder: Path) -> None:
     """A library of schema 0001 with a row in every table, as the first release left it."""
     only_first = folder / "first"
-    shutil.copytree(MIGRATIONS, only_first, ignore=shutil.ignore_patterns("000[2-9]*.py", "__pycache__"))
+    shutil.copytree(MIGRATIONS, only_first, ignore=shutil.ignore_patterns("000[2-9]*.py", "00[1-9]*.py", "__pycache__"))
     path.parent.mkdir()
     upgrade(path, only_first)
     with closing(sqlite3.connect(path)) as library:
