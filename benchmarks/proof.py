@@ -39,7 +39,7 @@ def main() -> None:
     began = time.perf_counter()
     *_, last = compare(base, who, ASKED, temperature=0, max_tokens=given.tokens)
     answered = time.perf_counter()
-    moved = proof.divergences(base, who, ASKED, last.ids)
+    moved = proof.divergences(base, who, [ASKED] * len(who), last.ids)
     read = time.perf_counter()
     for one in who[1:]:
         proof.weights(base, one)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,16 @@ def read(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{FACTS} is damaged: it has not all that belongs to a checkpoint.") from error
 
 
+def read_run(folder: Path) -> dict[str, Any]:
+    """What the run was set up with that wrote a checkpoint. CheckpointError as `read`."""
+    return dict(_facts(folder / FACTS).get("run") or {})
+
+
+def read_trained(folder: Path) -> Named:
+    """What the run had trained, and nothing of what it takes to go on. CheckpointError as `read`."""
+    return _tensors(folder / TENSORS, ("trained",))["trained"]
+
+
 def _facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text("utf-8"))
@@ -169,7 +179,7 @@ def _facts(path: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def _tensors(path: Path) -> dict[str, Named]:
+def _tensors(path: Path, wanted: Collection[str] = GROUPS) -> dict[str, Named]:
     groups: dict[str, Named] = {group: {} for group in GROUPS}
     try:
         with safe_open(path, framework="pt") as file:
@@ -177,7 +187,8 @@ def _tensors(path: Path) -> dict[str, Named]:
                 group, _, name = key.partition("/")
                 if group not in groups:
                     raise CheckpointError(f"{TENSORS} holds {key!r}, which belongs to no checkpoint.")
-                groups[group][name] = file.get_tensor(key)
+                if group in wanted:
+                    groups[group][name] = file.get_tensor(key)
     except FileNotFoundError as error:
         raise CheckpointError(f"{TENSORS} is missing.") from error
     except (OSError, SafetensorError) as error:

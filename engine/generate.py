@@ -1,9 +1,9 @@
 """Answers: N contestants, the base model among them, answer one prompt as the rows of one batch.
 
-The frozen weights are read once for all of them; contestants that change the base itself answer after the others, each
-alone. Every contestant draws from its own generator with the same seed, so that an answer does not depend on who else
-is in the batch and equal weights give equal answers. Whoever has finished leaves the batch. `score` measures
-contestants on given rows instead.
+The frozen weights are read once for all of them; contestants that change the base itself, or were asked something else,
+answer after the others. Every contestant draws from its own generator with its own seed, so that an answer does not
+depend on who else is in the batch and equal weights give equal answers. Whoever has finished leaves the batch. `score`
+measures contestants on given rows instead.
 
 Knows nothing about the library, names or the page.
 """
@@ -12,22 +12,31 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from engine.adapter_files import AdapterOnDisk, check_fits
 from engine.data.render import encode, prompt_ids
+from engine.data.template import Message
 from engine.methods.attach import Attached, attached, groups
 from engine.methods.inject import Surgery
 from engine.methods.one_token import quicken
 from engine.models import LoadedBase, max_length
 from engine.passes import validation_loss
-from engine.sampling import Narrowing, narrowed, sample
+from engine.sampling import Sampling, narrowed, sample
 
 Contestant = AdapterOnDisk | None  # None is the base model
+
+
+class Asked(NamedTuple):
+    """What one contestant is asked, and how its answer is drawn."""
+
+    contestant: Contestant
+    messages: Sequence[Message]
+    sampling: Sampling
 
 
 @dataclass(frozen=True)
@@ -45,27 +54,29 @@ class Snapshot:
     ids: list[list[int]]  # the tokens of the answers; empty until all are done
 
 
-@dataclass
 class _Answers:
     """What every contestant has said so far."""
 
-    base: LoadedBase
-    batches: list[list[int]]
-    began: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        count = sum(map(len, self.batches))
-        self.tokens: list[list[int]] = [[] for _ in range(count)]
-        self.finished = [False] * count
-        self._texts = [""] * count
-        self._ends = end_tokens(self.base)
+    def __init__(self, base: LoadedBase, drawn: Sequence[Sampling], batches: list[list[int]]) -> None:
+        self.base, self.drawn, self.batches = base, drawn, batches
+        self.began = time.monotonic()
+        self.tokens: list[list[int]] = [[] for _ in drawn]
+        self.finished = [False] * len(drawn)
+        self._texts = [""] * len(drawn)
+        self._ends = end_tokens(base)
 
     def add(self, place: int, token: int) -> None:
         """The next token of a contestant."""
         self.finished[place] = token in self._ends
         if not self.finished[place]:
             self.tokens[place].append(token)
-            self._texts[place] = self.base.tokenizer.decode(self.tokens[place], skip_special_tokens=True)
+            said = self.base.tokenizer.decode(self.tokens[place], skip_special_tokens=True)
+            self._texts[place] = before_stop(said, self.drawn[place].stop)
+            self.finished[place] = len(self._texts[place]) < len(said)
+
+    def over(self, place: int, most: int) -> bool:
+        """Whether a contestant has ended, or said `most` tokens."""
+        return self.finished[place] or len(self.tokens[place]) >= most
 
     def snapshot(self, done: bool = False) -> Snapshot:
         device = self.base.device
@@ -82,72 +93,88 @@ class _Answers:
         )
 
 
-@torch.inference_mode()
+def before_stop(text: str, stop: Sequence[str]) -> str:
+    """The text up to the first of the stop words in it."""
+    found = [at for word in stop if (at := text.find(word)) >= 0]
+    return text[: min(found)] if found else text
+
+
 def compare(
     base: LoadedBase,
     contestants: Sequence[Contestant],
-    messages: list[dict[str, str]],
-    *,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.9,
-    max_tokens: int = 200,
-    narrowing: Narrowing = Narrowing(),  # noqa: B008  it cannot change
+    messages: Sequence[Message],
     should_stop: Callable[[], bool] = lambda: False,
+    **sampling: Any,
 ) -> Iterator[Snapshot]:
-    """Answer `messages` with every contestant; yields after each token, the last time when all are done.
+    """`answers` of all contestants to the same messages, drawn alike. `sampling` are fields of `Sampling`."""
+    drawn = Sampling(**sampling)
+    return answers(base, [Asked(one, messages, drawn) for one in contestants], should_stop)
+
+
+@torch.inference_mode()
+def answers(
+    base: LoadedBase, asked: Sequence[Asked], should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Snapshot]:
+    """Answer as asked; yields before each token, the last time when all are done.
+
+    Contestants with the same prompt go through the model together; each other prompt is a batch of its own, so that
+    nothing is padded and an answer is the same alone and in company.
 
     Args:
-        temperature: 0 takes the likeliest token each time.
-        top_p: tokens are drawn from the smallest set that holds this probability (arXiv 1904.09751, section 3.1).
-        narrowing: what may be drawn beside that; it goes before top p.
         should_stop: asked before each token.
 
     Raises:
         AdapterError: if an adapter is not for this base model.
-        ValueError: if the prompt leaves no room to answer, or the chat template refuses it.
+        ValueError: if a prompt leaves no room to answer, or the chat template refuses it.
     """
+    contestants = [one.contestant for one in asked]
     _check_all(base, contestants)
-    prompt = prompt_ids(base.tokenizer, messages)
-    room = _room(base, contestants) - len(prompt)
-    if room < 1:
-        raise ValueError(f"The prompt has {len(prompt)} tokens; this base model takes {max_length(base.model.config)}.")
-    said = _Answers(base, groups(contestants))
+    prompts = [prompt_ids(base.tokenizer, one.messages) for one in asked]
+    room = _room(base, contestants)
+    _check_room(base, prompts, room)
+    said = _Answers(base, [one.sampling for one in asked], _batches(contestants, prompts))
     for places in said.batches:
-        draws = {place: torch.Generator().manual_seed(seed) for place in places}
-
-        def choose(logits: Tensor, place: int, draws: dict[int, torch.Generator] = draws) -> int:
-            fewer = narrowed(logits, temperature, [*prompt, *said.tokens[place]], narrowing)
-            return sample(fewer, temperature, top_p, draws[place])
-
         with attached(base.model, [contestants[place] for place in places]) as batch, _quick(base.model):
-            for _ in _answered(said, batch, places, prompt, min(max_tokens, room), choose):
+            for _ in _answered(said, batch, places, prompts[places[0]], room):
                 if should_stop():
                     break
                 yield said.snapshot()
     yield said.snapshot(done=True)
 
 
-def _answered(
-    said: _Answers,
-    batch: Attached,
-    places: list[int],
-    prompt: list[int],
-    most: int,
-    choose: Callable[[Tensor, int], int],
-) -> Iterator[None]:
+def _batches(contestants: Sequence[Contestant], prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Who answers together: all that can and have the same prompt, in the order of the first of them."""
+    found: list[list[int]] = []
+    for together in groups(contestants):
+        by_prompt: dict[tuple[int, ...], list[int]] = {}
+        for place in together:
+            by_prompt.setdefault(tuple(prompts[place]), []).append(place)
+        found += by_prompt.values()
+    return found
+
+
+def _check_room(base: LoadedBase, prompts: Sequence[list[int]], room: int) -> None:
+    longest = max(map(len, prompts))
+    if longest >= room:
+        raise ValueError(f"The prompt has {longest} tokens; this base model takes {max_length(base.model.config)}.")
+
+
+def _answered(said: _Answers, batch: Attached, places: list[int], prompt: list[int], room: int) -> Iterator[None]:
     """Let the contestants at `places`, which are on the model, answer as one batch; rests before each token."""
     base = said.base
+    most = {place: min(said.drawn[place].max_tokens, room - len(prompt)) for place in places}
+    draws = {place: torch.Generator().manual_seed(said.drawn[place].seed) for place in places}
     ids = torch.tensor([prompt] * len(places), device=base.device.kind)  # (N, T)
     options: dict[str, Any] = {"use_cache": True, **_last_logits_only(base.model)}
-    for _ in range(most):
+    while True:
         yield
         out = base.model(input_ids=ids, **options)
         cache = getattr(out, "past_key_values", None)
-        chosen = [choose(row, place) for row, place in zip(out.logits[:, -1].float().cpu(), places, strict=True)]
+        rows = zip(out.logits[:, -1].float().cpu(), places, strict=True)
+        chosen = [_chosen(row, [*prompt, *said.tokens[at]], said.drawn[at], draws[at]) for row, at in rows]
         for place, token in zip(places, chosen, strict=True):
             said.add(place, token)
-        going = [row for row, place in enumerate(places) if not said.finished[place]]
+        going = [row for row, place in enumerate(places) if not said.over(place, most[place])]
         if not going:
             return
         new = torch.tensor(chosen, device=base.device.kind)[:, None]  # (N, 1)
@@ -160,6 +187,12 @@ def _answered(
             batch.keep(going)
             if cache is not None:
                 cache.reorder_cache(torch.tensor(going, device=base.device.kind))
+
+
+def _chosen(logits: Tensor, seen: list[int], drawn: Sampling, draw: torch.Generator) -> int:
+    """The next token from logits (V,), where `seen` tokens stand already."""
+    fewer = narrowed(logits, drawn.temperature, seen, drawn.narrowing)
+    return sample(fewer, drawn.temperature, drawn.top_p, draw)
 
 
 def _last_logits_only(model: Any) -> dict[str, int]:

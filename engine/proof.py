@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engine.adapter import AdapterOnDisk
 from engine.data.render import prompt_ids
+from engine.data.template import Message
 from engine.methods.attach import attached
 from engine.models import LoadedBase
 
@@ -63,21 +64,21 @@ def _hashed(parts: Any) -> str:
 def divergences(
     base: LoadedBase,
     contestants: Sequence[AdapterOnDisk | None],
-    messages: list[dict[str, str]],
+    messages: Sequence[Sequence[Message]],
     answers: Sequence[Sequence[int]],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[float | None]:
     """How far each contestant moved the model: mean KL(contestant || base) of the distributions of the next token.
 
-    In nats, over all places of the contestant's own answer: before its first token, and after each of `answers[i]`.
-    None for the base itself, and from where `should_stop` said so, asked between two contestants.
+    In nats, over all places of the contestant's own answer to `messages[i]`: before its first token, and after each of
+    `answers[i]`. None for the base itself, and from where `should_stop` said so, asked between two contestants.
     """
-    prompt = prompt_ids(base.tokenizer, messages)
     told: list[float | None] = []
-    for contestant, answer in zip(contestants, answers, strict=True):
+    for contestant, asked, answer in zip(contestants, messages, answers, strict=True):
         if contestant is None or should_stop():
             told.append(None)
             continue
+        prompt = prompt_ids(base.tokenizer, asked)
         moved, plain = (_logits(base, who, [*prompt, *answer], len(answer) + 1) for who in (contestant, None))
         told.append(_mean_divergence(moved, plain))
     return told

@@ -1,4 +1,4 @@
-"""One token from logits. Knows nothing about models, prompts or text."""
+"""How an answer is drawn, and one token from logits. Knows nothing about models, prompts or text."""
 
 import math
 from collections.abc import Sequence
@@ -23,6 +23,24 @@ class Narrowing(NamedTuple):
     top_k: int = 0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+
+
+class Sampling(NamedTuple):
+    """How one answer is drawn: the same values draw the same answer from the same model.
+
+    Attributes:
+        temperature: 0 takes the likeliest token each time.
+        top_p: tokens are drawn from the smallest set that holds this probability (arXiv 1904.09751, section 3.1).
+        narrowing: what may be drawn beside that; it goes before top p.
+        stop: texts before which an answer ends.
+    """
+
+    seed: int = 0
+    temperature: float = 0.7
+    top_p: float = 0.9
+    max_tokens: int = 200
+    narrowing: Narrowing = Narrowing()
+    stop: tuple[str, ...] = ()
 
 
 def narrowed(logits: Tensor, temperature: float, seen: Sequence[int], by: Narrowing) -> Tensor:

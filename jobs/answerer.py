@@ -6,11 +6,12 @@ Protocol, one JSON object a line. In: {"id", "kind", ...payload} and {"cancel": 
 then one {"id", "result"} or {"id", "error": sentence, "problems": [sentence, ...]}.
 
 What kinds of requests there are is in `requests.py`. A request is cancelled between two tokens. When its input ends,
-its parent is gone and it leaves at once. It writes no file, knows no database and never learns who asks.
+its parent is gone and it leaves at once. It keeps no file, knows no database and never learns who asks.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import json
@@ -25,8 +26,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from jobs import errors
+from jobs import checkpoint_seat, errors, room
 from jobs.requests import KINDS, STREAMED, Cancelled, Payload, unless
+from jobs.seats import Seat, messages_of, seats_of
 from jobs.warm import WarmAdapters, stamp
 
 if TYPE_CHECKING:
@@ -59,26 +61,52 @@ class Desk:
         self._tokens: OrderedDict[tuple[Any, ...], Tokens] = OrderedDict()
 
     def seated(self, payload: Payload) -> tuple[Any, list[Any]]:
-        """The base model, and who answers: the base (as None), unless the request leaves it out, then its adapters."""
-        first = [None] if payload.get("include_base", True) else []
-        strengths = payload.get("strengths") or [1.0] * len(payload["adapters"])
-        named = zip(payload["adapters"], strengths, strict=True)
-        adapters = [self._adapters.adapter(Path(path)).at(float(strength)) for path, strength in named]
-        # What a run has trained in fp32 would lose its small steps in the bf16 of a GPU.
-        whole = any(adapter.whole for adapter in adapters)
-        return self._loaded(Path(payload["base_path"]), payload.get("precision", "full"), whole), [*first, *adapters]
+        """The base model, and who answers, as `seats.py` has it; None is the base itself.
 
-    def _loaded(self, path: Path, precision: str, base_trained: bool) -> Any:
-        """The base model at `path`, loaded once. The one before it is let go first: two may not fit."""
+        Raises:
+            NoRoom: there is too little memory for it.
+            ModelError, AdapterError, CheckpointError: something cannot be read, or does not fit.
+        """
+        taken = seats_of(payload)
+        adapters = [self._adapters.adapter(Path(seat["adapter"])) for seat in taken if seat.get("adapter")]
+        runs = [checkpoint_seat.settings_of(Path(seat["checkpoint"])) for seat in taken if seat.get("checkpoint")]
+        # What a run has trained in fp32 would lose its small steps in the bf16 of a GPU.
+        whole = any(adapter.whole for adapter in adapters) or any(run.changes_base for run in runs)
+        base = self._loaded(payload, whole)
+        return base, [self._contestant(base, seat) for seat in taken]
+
+    def _contestant(self, base: Any, seat: Seat) -> Any:
+        strength = float(seat.get("strength", 1))
+        if folder := seat.get("checkpoint"):
+            read = functools.partial(checkpoint_seat.as_adapter, base)
+            return self._adapters.adapter(Path(folder), read).at(strength)
+        return self._adapters.adapter(Path(seat["adapter"])).at(strength) if seat.get("adapter") else None
+
+    def _loaded(self, payload: Payload, base_trained: bool) -> Any:
+        """The base model of a request, loaded once. The one before it is let go first: two may not fit."""
         from engine import models
 
-        device = models.choose_device(precision=precision, base_trained=base_trained)
+        path, precision = Path(payload["base_path"]), payload.get("precision", "full")
+        device = models.choose_device(_hardware(payload), precision=precision, base_trained=base_trained)
         wanted = (path, stamp(path / "config.json"), precision, device)
-        if self._base is None or self._base[0] != wanted:
-            self._base = None
-            gc.collect()
-            self._base = (wanted, models.load(path, precision=precision, base_trained=base_trained))
+        there = self._base is not None and self._base[0] == wanted
+        if not there:
+            self.let_go()
+            models.check_folder(path)
+        if "messages" in payload or "seats" in payload:
+            answers = room.Answers(len(seats_of(payload)), _most_tokens(payload))
+            run, spare = str(payload.get("run") or ""), int(payload.get("spare_bytes") or 0)
+            room.check(path, precision, device, answers, there, run, spare)
+        if not there:
+            self._base = (wanted, models.load(path, device=device, precision=precision, base_trained=base_trained))
         return self._base[1]
+
+    def let_go(self) -> None:
+        """Give back the memory of the base model; the next request loads it again."""
+        self._base = None
+        gc.collect()
+        if torch := sys.modules.get("torch"):
+            torch.cuda.empty_cache()
 
     def use_threads(self, wanted: int | None) -> None:
         """Compute with `wanted` threads; None is as many as torch chose at first."""
@@ -114,6 +142,25 @@ class Desk:
     def file(self, rows: str) -> RowFile:
         """The rows of a file, any of them at once."""
         return self._files(rows, stamp(Path(rows)))
+
+
+def _hardware(payload: Payload) -> Any:
+    """What the request may be computed on: the CPU alone where it says so, else None, whatever there is."""
+    from engine import models
+
+    if payload.get("device") != "cpu":
+        return None
+    return dataclasses.replace(models.find_hardware(), cuda_name="", mps=False)
+
+
+def _most_tokens(payload: Payload) -> int:
+    """About how many tokens the longest seat takes: of a prompt, one for every three characters."""
+    asked = zip(seats_of(payload), messages_of(payload), strict=True)
+    return max(_most(seat.get("sampling") or payload, messages) for seat, messages in asked)
+
+
+def _most(sampling: Payload, messages: list[dict[str, str]]) -> int:
+    return int(sampling.get("max_tokens") or 0) + sum(len(message["content"]) for message in messages) // 3
 
 
 def _tokenizer(path: str, _stamp: int) -> Any:
@@ -178,7 +225,7 @@ def answer(desk: Desk, line: Line, message: dict[str, Any]) -> None:
     except Exception as error:
         log.exception("request %s (%s) failed", number, kind)
         said = _in_words(error)
-        line.say(number, error=said, problems=getattr(error, "problems", [said]))
+        line.say(number, error=said, problems=getattr(error, "problems", [said]), about=getattr(error, "about", {}))
     else:
         line.say(number, result=result)
 
@@ -190,15 +237,21 @@ def _work(desk: Desk, line: Line, number: int, kind: str, message: dict[str, Any
     if should_stop():
         raise Cancelled
     result: dict[str, Any] = {}
-    # Closed in any case, so that the base model is whole again before the next request.
-    with closing(KINDS[kind](desk, message, should_stop)) as items:
-        for item in items:
-            if should_stop():
-                raise Cancelled
-            if kind in STREAMED:
-                line.say(number, part=item)
-            else:
-                result = item
+    keep = not message.get("run")
+    try:
+        # Closed in any case, so that the base model is whole again before the next request.
+        with closing(KINDS[kind](desk, message, should_stop)) as items:
+            for item in items:
+                if should_stop():
+                    raise Cancelled
+                if kind in STREAMED:
+                    line.say(number, part=item)
+                else:
+                    result = item
+        keep = keep or bool(message.get("keep_base"))
+    finally:
+        if not keep:  # a run trains meanwhile: what answering took is given back at once
+            desk.let_go()
     return result
 
 

@@ -24,11 +24,15 @@ CLOSE_GRACE = 2.0  # seconds the child gets to leave by itself
 
 
 class AnswererError(RuntimeError):
-    """No answer. The message says why, for the person who asked; `problems` has the same one by one."""
+    """No answer. The message says why, for the person who asked; `problems` has the same one by one.
 
-    def __init__(self, message: str, problems: list[str] | None = None) -> None:
+    `about` says what can be done about it, where a page can offer that: see `jobs.room.NoRoom`.
+    """
+
+    def __init__(self, message: str, problems: list[str] | None = None, about: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.problems = problems or [message]
+        self.about = about or {}
 
 
 class Answerer:
@@ -98,7 +102,7 @@ class Answerer:
                     continue  # the tail of a request that was cancelled
                 answered = "part" not in message
                 if "error" in message:
-                    raise AnswererError(message["error"], message["problems"])
+                    raise AnswererError(message["error"], message["problems"], message.get("about"))
                 yield message
         finally:
             if not answered:

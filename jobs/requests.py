@@ -12,6 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from jobs import seats
+from jobs.held_out import held_out
 from jobs.proving import proof
 from jobs.warm import stamp
 
@@ -140,17 +142,8 @@ def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     base, contestants = desk.seated(payload)
     if should_stop():
         raise Cancelled
-    snapshots = generate.compare(
-        base,
-        contestants,
-        payload["messages"],
-        seed=int(payload["seed"]),
-        temperature=float(payload["temperature"]),
-        top_p=float(payload["top_p"]),
-        max_tokens=int(payload["max_tokens"]),
-        narrowing=Narrowing(**{name: payload[name] for name in Narrowing._fields if name in payload}),
-        should_stop=should_stop,
-    )
+    asked = map(generate.Asked, contestants, seats.messages_of(payload), seats.sampling_of(payload))
+    snapshots = generate.answers(base, list(asked), should_stop)
     with closing(cast(Any, snapshots)):
         for snapshot in snapshots:
             yield dataclasses.asdict(snapshot)

@@ -6,6 +6,7 @@ Knows nothing about requests or about the base model.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,18 @@ class WarmAdapters:
         """What the tensors of all take."""
         return sum(adapter.size_bytes for adapter in self._kept.values())
 
-    def adapter(self, path: Path) -> Any:
-        """The adapter in the folder `path`, read once. AdapterError as `engine.adapter_files.read`."""
+    def adapter(self, path: Path, read: Callable[[Path], Any] | None = None) -> Any:
+        """The adapter in the folder `path`, read once, by `read` where it is no plain adapter folder.
+
+        Raises:
+            AdapterError: as `engine.adapter_files.read`.
+        """
         from engine import adapter_files
 
         key = (str(path), stamp(path / WEIGHTS))
         if key not in self._kept:
             self._make_room(_size(path / WEIGHTS), self._most - 1)  # before: both at once may not fit
-            self._kept[key] = adapter_files.read(path)
+            self._kept[key] = (read or adapter_files.read)(path)
         self._kept.move_to_end(key)
         # Again: what stands in fewer bits in its file takes more in memory. The newest stays in any case.
         self._make_room(0, self._most, but=1)

@@ -6,25 +6,19 @@ about widgets or processes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from studio import method_words
+from studio.asked import Question
 from studio.contestants import Contestant
 from studio.library_view import bare_hash
 
 Grid = dict[str, Any]
 EMPTY: Grid = {"state": "empty", "columns": [], "status": ""}
+PLAIN = ("repetition penalty", 1)  # what changes nothing
 SHORT = 7  # characters of a hash that are enough to tell two adapters apart
-
-
-class Sampling(NamedTuple):
-    """How the answers are drawn; the same for every contestant."""
-
-    seed: int
-    temperature: float
-    top_p: float
-    max_tokens: int
 
 
 class Pace:
@@ -49,21 +43,27 @@ def hint(advice: str, example: str) -> dict[str, str]:
     return {"advice": advice, "example": example}
 
 
-def waiting(chosen: Sequence[Contestant], sampling: Sampling, note: str) -> Grid:
+def waiting(question: Question, note: str) -> Grid:
     """The columns before the first token."""
-    columns = [column(one, sampling, "", None) | {"swatch": place + 1} for place, one in enumerate(chosen)]
-    return {"state": "waiting", "columns": columns, "status": note}
+    columns = [_asked(question, place, "", None, "") for place in range(len(question.people))]
+    return {"state": "waiting", "columns": columns, "status": note, "prompt": question.prompt}
 
 
-def answering(
-    chosen: Sequence[Contestant], sampling: Sampling, snapshot: Mapping[str, Any], pace: Sequence[float | None]
-) -> Grid:
+def answering(question: Question, snapshot: Mapping[str, Any], pace: Sequence[float | None]) -> Grid:
     """The columns as far as the answers are."""
     columns = [
-        column(one, sampling, str(text), rate, company(snapshot, place)) | {"swatch": place + 1}
-        for place, (one, text, rate) in enumerate(zip(chosen, snapshot["texts"], pace, strict=True))
+        _asked(question, place, str(text), rate, company(snapshot, place))
+        for place, (text, rate) in enumerate(zip(snapshot["texts"], pace, strict=True))
     ]
-    return {"state": "streaming", "columns": columns, "status": ""}
+    return {"state": "streaming", "columns": columns, "status": "", "prompt": question.prompt}
+
+
+def _asked(question: Question, place: int, text: str, rate: float | None, company: str) -> Grid:
+    """A column of a question that is being answered."""
+    turns = question.turns[place] if question.turns else ()
+    told = column(question.people[place], question.sampling_of(place), text, rate, company)
+    named = {"key": f"{question.people[place].value}/{place}", "name": question.name_of(place), "swatch": place + 1}
+    return told | named | {"earlier": [turn._asdict() for turn in turns]}
 
 
 def ready(answers: int, cut: Sequence[str], max_tokens: int) -> str:
@@ -100,16 +100,9 @@ def company(snapshot: Mapping[str, Any], place: int) -> str:
     return ", ".join(said)
 
 
-def column(one: Contestant, sampling: Sampling, text: str, rate: float | None, company: str = "") -> Grid:
+def column(one: Contestant, sampling: Mapping[str, Any], text: str, rate: float | None, company: str = "") -> Grid:
     """One column: who answers, the answer so far, and how it was asked."""
-    adapter = one.adapter
-    if adapter is None:
-        what, fact = f"Base model {one.base.name}, {bare_hash(one.base.fingerprint)[:SHORT]}", ""
-        whole = one.base.fingerprint
-    else:
-        what = f"Adapter {bare_hash(adapter.sha256)[:SHORT]}, {method_words.of_adapter(adapter)}"
-        fact = method_words.short(adapter)
-        whole = bare_hash(adapter.sha256)
+    what, whole, fact = _proof(one)
     return {
         "key": one.value,
         "name": one.name,
@@ -118,7 +111,32 @@ def column(one: Contestant, sampling: Sampling, text: str, rate: float | None, c
         "what": what,
         "whole": whole,
         "flag": "",
-        "how": f"Seed {sampling.seed}, temperature {sampling.temperature:g}, "
+        "earlier": [],
+        "how": f"Seed {sampling['seed']}, temperature {sampling['temperature']:g}, "
         + ("– tokens/s" if rate is None else f"{rate:.1f} tokens/s")
-        + (f", {company}" if company else ""),
+        + (f", {company}" if company else "")
+        + _narrowing(sampling),
     }
+
+
+def _proof(one: Contestant) -> tuple[str, str, str]:
+    """Which files answer, in short and in full, and the fact beside the name."""
+    if one.outsider is not None:
+        mark = bare_hash(one.outsider.mark)
+        if one.is_whole:
+            return f"Whole model {mark[:SHORT]}; no KL, as its base is not in memory beside it", mark, "whole model"
+        return f"Checkpoint {mark[:SHORT]}", mark, "checkpoint"
+    adapter = one.adapter
+    if adapter is None:
+        return f"Base model {one.base.name}, {bare_hash(one.base.fingerprint)[:SHORT]}", one.base.fingerprint, ""
+    whole = bare_hash(adapter.sha256)
+    return f"Adapter {whole[:SHORT]}, {method_words.of_adapter(adapter)}", whole, method_words.short(adapter)
+
+
+def _narrowing(sampling: Mapping[str, Any]) -> str:
+    """What narrowed the draws or ended the answer, where anything did."""
+    told = {"top k": "top_k", "min p": "min_p", "repetition penalty": "repetition_penalty"}
+    given = {called: sampling.get(name) for called, name in told.items()}
+    narrowed = "".join(f", {called} {value:g}" for called, value in given.items() if value and (called, value) != PLAIN)
+    stop = ", ".join(json.dumps(word, ensure_ascii=False) for word in sampling.get("stop") or ())
+    return narrowed + (f", stops before {stop}" if stop else "")

@@ -6,19 +6,19 @@ speed of a text would give its author away. Knows nothing about widgets.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 from adapters_store.comparison_tables import Comparison
 from jobs.ask import AnswererError
 from studio import answer_grid, comparing, kept_grid
-from studio.answer_grid import Grid, Pace, Sampling
-from studio.comparing import Question, Snapshot
+from studio.answer_grid import Grid
+from studio.asked import Question
+from studio.hearing import Hearing
 from studio.page import Studio
 
 PERIOD = 0.1  # seconds between two updates of the page
-DEADLINE = 600  # seconds; a long answer of five contestants on a busy CPU
 FIRST = "Waiting for the first token; the first time the base is loaded."
 UNSEEN = "Answering. The texts are shown when all of them are complete."
 
@@ -27,7 +27,7 @@ def waiting(question: Question) -> Grid:
     """The columns before the first token."""
     if question.sides is not None:
         return kept_grid.blind(len(question.people), UNSEEN)
-    return answer_grid.waiting(question.people, Sampling(**question.sampling), FIRST)
+    return answer_grid.waiting(question, FIRST)
 
 
 def answers(studio: Studio, question: Question, before: Comparison | None = None) -> Iterator[Grid]:
@@ -39,44 +39,42 @@ def answers(studio: Studio, question: Question, before: Comparison | None = None
     Raises:
         AnswererError: the answers broke off. What was said so far is kept.
     """
-    done: list[tuple[Comparison, Snapshot]] = []
-    yield from _growing(studio, question, done)
+    hearing, done = Hearing(studio.store, studio.answerer, question), list[Comparison]()
+    yield from _growing(hearing, done)
     if not done:
         yield answer_grid.ended({}, "The answerer had nothing to say.")
         return
-    kept, last = done[0]
-    told = comparing.differences(before, kept) if before else ""
-    yield _kept(studio, kept, told)
+    told = comparing.differences(before, done[0]) if before else ""
+    yield _kept(studio, done[0], told)
     try:
-        yield _kept(studio, comparing.prove(studio.store, studio.answerer, question, kept, last["ids"]), told)
+        yield _kept(studio, hearing.prove(done[0]), told)
     except AnswererError as error:
-        yield _kept(studio, kept, f"{told} Without proof: {error}")
+        yield _kept(studio, done[0], f"{told} Without proof: {error}")
 
 
-def _growing(studio: Studio, question: Question, done: list[tuple[Comparison, Snapshot]]) -> Iterator[Grid]:
-    pace, last, rates, shown = Pace(len(question.people)), None, [], 0.0
-    ended = "stopped"
-    asked = {**comparing.seating(studio.store, question), **question.sampling}
+def _growing(hearing: Hearing, done: list[Comparison]) -> Iterator[Grid]:
+    shown = 0.0
     try:
-        with contextlib.closing(studio.answerer.stream("compare", deadline=DEADLINE, **asked)) as snapshots:
-            for last in snapshots:
-                rates = pace.after(last)
+        with closing(hearing.listen()) as tokens:
+            for number in tokens:
                 if time.monotonic() - shown >= PERIOD:
                     shown = time.monotonic()
-                    yield _so_far(question, last, rates)
-        ended = "complete"
+                    yield _so_far(hearing, number)
     except AnswererError as error:
-        ended = str(error)
+        hearing.ended = str(error)
         raise
     finally:
-        if last is not None:
-            done.append((comparing.keep(studio.store, question, last, rates, ended), last))
+        if hearing.snapshot is not None:
+            done.append(hearing.keep())
 
 
-def _so_far(question: Question, snapshot: Snapshot, rates: list[float | None]) -> Grid:
-    if question.sides is not None:
-        return waiting(question)
-    return answer_grid.answering(question.people, Sampling(**question.sampling), snapshot, rates)
+def _so_far(hearing: Hearing, number: int) -> Grid:
+    if hearing.question.sides is not None:
+        return waiting(hearing.question)
+    several = len(hearing.sittings)
+    status = f"Model {number + 1} of {several} answers; each is loaded in turn." if several > 1 else ""
+    assert hearing.snapshot is not None
+    return {**answer_grid.answering(hearing.question, hearing.snapshot, hearing.rates), "status": status}
 
 
 def _kept(studio: Studio, kept: Comparison, told: str) -> Grid:

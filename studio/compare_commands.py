@@ -5,6 +5,7 @@ A part of the command line; the edge and the exit codes are in `cli.py`. Imports
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,14 +18,34 @@ from studio.terminal import plain, say, show, side_by_side, table
 if TYPE_CHECKING:
     from adapters_store.comparison_tables import Comparison
     from adapters_store.store import Store
-    from studio import asking, comparing, comparison_files, contestants, records, scores
-    from studio.comparing import Question
+    from studio import (
+        asked,
+        asking,
+        comparing,
+        comparison_files,
+        contestants,
+        hearing,
+        naming,
+        own_settings,
+        records,
+        room_beside,
+        scores,
+        seating,
+    )
+    from studio.asked import Question
     from studio.contestants import Contestant
 else:
     asking, comparing, records = Deferred("studio.asking"), Deferred("studio.comparing"), Deferred("studio.records")
     comparison_files, contestants = Deferred("studio.comparison_files"), Deferred("studio.contestants")
-    scores = Deferred("studio.scores")
+    scores, hearing, seating = Deferred("studio.scores"), Deferred("studio.hearing"), Deferred("studio.seating")
+    asked, naming, own_settings = Deferred("studio.asked"), Deferred("studio.naming"), Deferred("studio.own_settings")
+    room_beside = Deferred("studio.room_beside")
 
+WHO = "base|NAME[@STRENGTH]"
+WHOM = (
+    "The base; an adapter by name or number, at 0 to 2 times its strength; a checkpoint as RUN:STEP; a merged model "
+    "as merged:JOB. Given again for each."
+)
 comparisons = Commands(help="Kept comparisons: questions and answers.", **PLAIN)
 votes = Commands(help="Blind votes, and pairs to learn from.", **PLAIN)
 
@@ -33,15 +54,20 @@ Number = Annotated[int, typer.Argument(metavar="COMPARISON", help="Its number.",
 
 
 def compare(
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What all of them answer.", show_default=False)],
-    contestant: Annotated[
+    prompt: Annotated[
         list[str],
-        typer.Option(
-            "--contestant",
-            metavar="base|NAME[@STRENGTH]",
-            help="The base, or an adapter by name or number, at 0 to 2 times its strength. Given again for each.",
-        ),
+        typer.Option(metavar="TEXT", help="What all answer. Given again: the next turn of the conversation."),
     ],
+    contestant: Annotated[list[str], typer.Option("--contestant", metavar=WHO, help=WHOM)],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NUMBER:SETTING=VALUE",
+            help="What one contestant, by its number from 1 on, has otherwise, such as 2:temperature=0 or "
+            "'1:system=Be short.'. Given again for each.",
+        ),
+    ] = None,
     system: Annotated[str, typer.Option(metavar="TEXT", help="A system message before the prompt.")] = "",
     temperature: Annotated[
         float, typer.Option(metavar="NUMBER", min=0, max=2, help="How freely words are drawn; 0 is greedy.")
@@ -58,26 +84,38 @@ def compare(
     repetition_penalty: Annotated[
         float, typer.Option(metavar="NUMBER", min=1, max=2, help="Above 1 makes tokens that stand already less likely.")
     ] = 1.0,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="An answer ends before it. Given again for each.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(metavar="WHOLE", min=1, max=4096, help="The longest answer.")] = 200,
+    samples: Annotated[
+        int, typer.Option(metavar="WHOLE", min=1, max=32, help="Answers of each; each has a seed one higher.")
+    ] = 1,
     seed: Annotated[
         int, typer.Option(metavar="WHOLE", min=0, max=2**31 - 1, help="The same seed draws the same answer.")
     ] = 0,
+    device: Annotated[str, typer.Option(metavar="auto|cpu", help="cpu leaves a GPU to whoever uses it.")] = "auto",
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Have contestants answer one prompt, side by side. They share a base model, and the comparison is kept."""
-    sampling = {"seed": seed, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
-    narrowing = {"top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
+    """Have contestants answer, side by side. Models are loaded one after the other, and the comparison is kept."""
+    sampling: dict[str, Any] = {"seed": seed, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    sampling |= {"top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
+    sampling |= {"stop": stop} if stop else {}
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"--device is {device}; it has to be auto or cpu.")
     with asking.opened(data_dir) as store:
-        people = _people(store, contestant)
-        threads = asking.threads_beside_a_run(store)
-        kept = _ask(store, comparing.Question(people, prompt, sampling | narrowing, system, threads=threads))
-    _show(kept, as_json)
+        people = named_people(store, contestant)
+        own = own_settings.read(column or [], len(people))
+        question = asked.Question(people, prompt[0], sampling, system, own=own)
+        question = room_beside.beside_runs(store, asked.with_samples(question, samples))
+        kept = _ask_all(store, replace(question, device=None if device == "auto" else device), prompt[1:])
+    _show_all(kept, as_json)
 
 
-def _people(store: Store, texts: list[str]) -> list[Contestant]:
+def named_people(store: Store, texts: list[str]) -> list[Contestant]:
     """Whom the words name, the base first. UsageError if they cannot answer side by side."""
-    named = [_one(store, text) for text in texts if text != "base"]
+    named = [naming.one(store, text) for text in texts if text != "base"]
     if "base" in texts:
         base = named[0].base if named else asking.base_model(store, asking.STARTER)
         named = [contestants.Contestant(base, None), *named]
@@ -87,38 +125,41 @@ def _people(store: Store, texts: list[str]) -> list[Contestant]:
     return named
 
 
-def _one(store: Store, text: str) -> Contestant:
-    name, at, strength = text.rpartition("@")
-    if not at or not _is_number(strength):
-        name, strength = text, "1"
-    if not 0 <= float(strength) <= contestants.STRONGEST:
-        raise UsageError(f"{text}: the strength is {strength}; it has to be from 0 to {contestants.STRONGEST:g}.")
-    found = asking.adapter(store, name)
-    return contestants.Contestant(found.base_model, found, float(strength))
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdecimal()
-
-
-def _ask(store: Store, question: Question) -> Comparison:
+def _ask_all(store: Store, question: Question, more: list[str]) -> list[Comparison]:
+    """The turns of a conversation, one after the other."""
     from jobs.ask import Answerer
 
     answerer = Answerer(store.files.log("answerer"))
-    say(f"Loading the model and answering. {contestants.precision_note(question.adapters)}".strip())
+    said = [contestants.bases_note(question.people), *seating.notes(question.people)]
+    say(" ".join(["Loading the model and answering.", *filter(None, said)]))
     try:
-        return comparing.ask(store, answerer, question)
+        kept = [hearing.ask(store, answerer, question)]
+        for prompt in more:
+            turn = room_beside.beside_runs(store, comparing.onwards(store, kept[-1], prompt))
+            kept.append(hearing.ask(store, answerer, replace(turn, device=question.device)))
+        return kept
     finally:
         answerer.close()
 
 
+def _show_all(turns: list[Comparison], as_json: bool) -> None:
+    if len(turns) == 1:
+        _show(turns[0], as_json)
+        return
+    text = "\n\n".join(f"{plain(kept.prompt)}\n\n{_told_text(kept)}" for kept in turns)
+    show(as_json, [comparison_files.record(kept) for kept in turns], text)
+
+
 def _show(kept: Comparison, as_json: bool) -> None:
-    heads = [_head(kept, one) for one in kept.answers]
-    text = side_by_side(heads, [one.text for one in kept.answers])
-    show(as_json, comparison_files.record(kept), f"{text}\n\nComparison {kept.id}")
+    show(as_json, comparison_files.record(kept), _told_text(kept))
 
 
-def _head(kept: Comparison, one: Any) -> str:
+def _told_text(kept: Comparison) -> str:
+    heads = [_head(one) for one in kept.answers]
+    return f"{side_by_side(heads, [one.text for one in kept.answers])}\n\nComparison {kept.id}"
+
+
+def _head(one: Any) -> str:
     proof = f" tensors {one.weights[:7]}" if one.weights else ""
     moved = f" KL {one.divergence:.3f}" if one.divergence is not None else ""
     return f"{one.name}{proof}{moved} {one.tokens_per_second or 0:.1f} tokens/s"
@@ -169,7 +210,7 @@ def replay_comparison(number: Number, as_json: AsJson = False, data_dir: DataDir
     """Ask a kept comparison again, exactly as it was. It says whether the answers are the same."""
     with asking.opened(data_dir) as store:
         before = _told(store, number)
-        now = _ask(store, comparing.again(store, before))
+        (now,) = _ask_all(store, room_beside.beside_runs(store, comparing.again(store, before)), [])
     say(comparing.differences(before, now))
     _show(now, as_json)
 
@@ -188,16 +229,14 @@ def _told(store: Store, number: int) -> Comparison:
 def list_votes(
     contestant: Annotated[
         list[str],
-        typer.Option(
-            "--contestant", metavar="base|NAME[@STRENGTH]", help="Whose votes to count. Given again for each."
-        ),
+        typer.Option("--contestant", metavar=WHO, help="Whose votes to count. Given again for each."),
     ],
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Say what blind votes tell. How often each contestant was chosen, and how sure that is."""
     with asking.opened(data_dir) as store:
-        people = [scores.Standing(one.name, one.identity) for one in _people(store, contestant)]
+        people = [scores.Standing(one.name, one.identity) for one in named_people(store, contestant)]
         card = scores.card(store, people)
     rows = [(row["name"], row["words"]) for row in card["rows"]]
     told = [card["fact"], table(("Contestant", "Chosen (95 % interval)"), rows) if rows else ""]

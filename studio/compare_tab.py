@@ -14,13 +14,12 @@ from typing import Any
 import gradio as gr
 
 from adapters_store.comparison_tables import Comparison
-from adapters_store.states import LIVE
 from engine import starter
 from engine.data.check import DataError, read
 from jobs.ask import AnswererError
-from studio import answer_grid, answering, comparing, contestants, scores
+from studio import answer_grid, answering, comparing, contestants, room_beside, scores, seating
 from studio.ask_form import MOST_TOKENS, first_question, prompt_problems, read_sampling
-from studio.comparing import Question
+from studio.asked import Question
 from studio.contestants import Contestant
 from studio.page import Studio, problem_list, said
 from studio.past_comparisons import questions
@@ -181,14 +180,14 @@ class Compare:
     ) -> Iterator[Update]:
         """Stream the answers of all contestants; whoever stops listening stops the answerer within a token."""
         people = contestants.standing(self.store, handed, chosen)
-        sampling, wrong = read_sampling(seed, temperature, top_p, max_tokens)
-        wrong, unfit = [*prompt_problems(prompt), *wrong], contestants.problems(people)
+        wrong, unfit = prompt_problems(prompt), contestants.problems(people)
+        given = {"seed": seed, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        sampling = read_sampling(given, wrong)
         if wrong or unfit:
             yield {self.problems: problem_list(unfit), self.refused: problem_list(wrong)}
             return
         sides = comparing.new_sides() if names == "Blind" else None
-        threads = 1 if self._cpu_is_training() else None
-        yield from self._asked(Question(people, prompt, sampling._asdict(), sides=sides, threads=threads))
+        yield from self._asked(Question(people, prompt, sampling, sides=sides))
 
     def again(self, event: gr.EventData) -> Iterator[Update]:
         """Ask the question of a kept comparison exactly as it was."""
@@ -196,6 +195,7 @@ class Compare:
         yield from self._asked(comparing.again(self.store, before), before)
 
     def _asked(self, question: Question, before: Comparison | None = None) -> Iterator[Update]:
+        question = room_beside.beside_runs(self.store, question)
         people, asked_at = list(question.people), int(time.time() * 1000)
         grid = answer_grid.of_round(answering.waiting(question), asked_at)
         yield {
@@ -225,14 +225,9 @@ class Compare:
 
     # --- what is said beside it ---
 
-    def _cpu_is_training(self) -> bool:
-        live = self.store.jobs(kinds=["train"], states=LIVE)
-        return any(str(job.progress.get("device") or "cpu").lower().startswith("cpu") for job in live)
-
     def _note(self, chosen: list[Contestant]) -> str:
-        adapters = [one.adapter for one in chosen if one.adapter is not None]
-        said = [contestants.precision_note(adapters), contestants.passes_note(chosen)]
-        if self._cpu_is_training():
+        said = [contestants.bases_note(chosen), *seating.notes(chosen), contestants.passes_note(chosen)]
+        if room_beside.on_cpu(room_beside.training(self.store)):
             said.append("A run trains on the CPU, so answers use one thread and come slower.")
         words = escape(" ".join(filter(None, said)))
         return f'<p class="status">{words}</p>' if words else ""

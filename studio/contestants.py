@@ -1,33 +1,33 @@
 """Who can answer side by side: the choices, what a choice means, and what is wrong with it.
 
-A choice is text, as the page keeps it: `base-1` or `adapter-3`, several with commas between. Reads the library; knows
-nothing about widgets, prompts or how an answer is made.
+A choice is text, as the page keeps it: `base-1`, `adapter-3`, `adapter-3@0.5`, `checkpoint-7` or `merged-12`, several
+with commas between. Reads the library; knows nothing about widgets, prompts or how an answer is made.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from adapters_store.errors import NotFound
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel
-from engine.settings import titles
-from studio import method_words
+from engine.settings import LOW_RANK, titles
+from studio import method_words, outsiders
+from studio.outsiders import Outsider
 
-MOST_ADAPTERS = 4
+MOST_COLUMNS = 8
 OFFERED = 200  # the newest adapters
 STRONGEST = 2.0  # times what an adapter was trained to do
-STRENGTHS = (0.5, 1.5, 2.0)  # that are offered, of the newest adapters
-OFFERED_STRENGTHS = 10  # adapters
-_VALUE = re.compile(r"(base|adapter)-([0-9]{1,15})(?:@([0-9](?:\.[0-9]{1,3})?))?")
+_VALUE = re.compile(r"(base|adapter|checkpoint|merged)-([0-9]{1,15})(?:@([0-9](?:\.[0-9]{1,3})?))?")
 NOBODY_YET = "?"  # what the page keeps until it has been told who can answer
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One column of a comparison: the base model itself (`adapter` is None), or one of its adapters.
+    """One column of a comparison: the base model itself, one of its adapters, or an outsider made from it.
 
     `strength` is what an adapter's update is multiplied by, 0 to STRONGEST.
     """
@@ -35,21 +35,55 @@ class Contestant:
     base: BaseModel
     adapter: Adapter | None
     strength: float = 1.0
+    outsider: Outsider | None = None
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is the base model itself."""
+        return self.adapter is None and self.outsider is None
 
     @property
     def value(self) -> str:
         """How the page keeps it."""
+        if self.outsider is not None:
+            return f"{self.outsider.kind}-{self.outsider.id}{self._at}"
         return f"base-{self.base.id}" if self.adapter is None else f"adapter-{self.adapter.id}{self._at}"
 
     @property
     def name(self) -> str:
         """What its column is called."""
+        if self.outsider is not None:
+            return self.outsider.name + self._at
         return "base" if self.adapter is None else self.adapter.name + self._at
 
     @property
     def identity(self) -> str:
         """What tells its weights from all others, whatever they are called: the hash of their files."""
+        if self.outsider is not None:
+            return self.outsider.mark + self._at
         return self.base.fingerprint if self.adapter is None else self.adapter.sha256 + self._at
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole model of its own, beside the base it was made from."""
+        return self.outsider is not None and self.outsider.kind == "merged"
+
+    @property
+    def can_be_scaled(self) -> bool:
+        """Whether it can answer at another strength than 1: one product that a factor stands before.
+
+        DoRA's update also turns what the base says, so it has no such product.
+        """
+        if self.outsider is not None:
+            return self.outsider.kind == "checkpoint" and _is_plain_lora(self.outsider.settings)
+        return self.adapter is not None and _can_be_scaled(self.adapter)
+
+    @property
+    def trained_on(self) -> str | None:
+        """The precision of the base that it was trained on; None for the base itself and for a whole model."""
+        if self.outsider is not None:
+            return self.outsider.precision
+        return None if self.adapter is None else _trained_on(self.adapter)
 
     @property
     def _at(self) -> str:
@@ -57,29 +91,25 @@ class Contestant:
 
 
 def choices(store: Store) -> list[tuple[str, str]]:
-    """What can be chosen, as (label, value): the base models, the adapters, newest first, then these at a strength."""
+    """What can be chosen, as (label, value): bases, adapters from the newest on, then checkpoints and merged models."""
     bases = store.base_models()
     several = len(bases) > 1
     adapters, _ = store.adapters(limit=OFFERED)
     return [
         *((f"base: {base.name}" if several else "base", f"base-{base.id}") for base in bases),
         *((_label(adapter, several), f"adapter-{adapter.id}") for adapter in adapters),
-        *(
-            (_label(adapter, several, f"@{strength:g}"), f"adapter-{adapter.id}@{strength:g}")
-            for adapter in [one for one in adapters if _can_be_scaled(one)][:OFFERED_STRENGTHS]
-            for strength in STRENGTHS
-        ),
+        *((one.label, f"{one.kind}-{one.id}") for one in outsiders.offered(store)),
     ]
 
 
 def read(store: Store, text: str | None) -> list[Contestant]:
     """The contestants a choice names, each once, the bases first; what is no longer there is left out."""
     found: dict[str, Contestant] = {}
-    for part in (text or "").split(",")[:20]:
-        contestant = _find(store, part.strip())
+    for part in (text or "").split(",")[: 2 * MOST_COLUMNS]:
+        contestant = find(store, part.strip())
         if contestant is not None:
             found[contestant.value] = contestant
-    return sorted(found.values(), key=lambda one: one.adapter is not None)
+    return sorted(found.values(), key=lambda one: not one.is_base)
 
 
 def with_base(store: Store, adapter_ids: str | None) -> list[Contestant]:
@@ -99,7 +129,7 @@ def standing(store: Store, handed: str | None, chosen: str | None) -> list[Conte
     Bases are in `chosen` alone.
     """
     current, wanted = read(store, chosen), with_base(store, handed)
-    same = _adapters(current)[:MOST_ADAPTERS] == _adapters(wanted)
+    same = _adapters(current)[:MOST_COLUMNS] == _adapters(wanted)
     return current if same and chosen != NOBODY_YET else wanted
 
 
@@ -112,31 +142,22 @@ def problems(chosen: Sequence[Contestant]) -> list[str]:
     """Why these cannot answer side by side, in sentences; empty when they can."""
     if not chosen:
         return ["Choose at least one contestant: the base, or an adapter."]
-    first = chosen[0].base
     said = [
-        f"{_said(one)} belongs to {one.base.name}, and {_said(chosen[0])} to {first.name}. Only adapters of one base "
-        "model answer side by side: take one of them out."
-        for one in chosen
-        if one.base.id != first.id
-    ]
-    said += [
         f"{one.name}: only low-rank adapters without more can answer at another strength than 1."
         for one in chosen
-        if one.strength != 1 and one.adapter is not None and not _can_be_scaled(one.adapter)
+        if one.strength != 1 and not one.can_be_scaled
     ]
-    adapters = sum(one.adapter is not None for one in chosen)
-    if adapters > MOST_ADAPTERS:
-        said.append(f"{adapters} adapters are chosen; at most {MOST_ADAPTERS} answer at once. Take some of them out.")
+    if len(chosen) > MOST_COLUMNS:
+        said.append(f"{len(chosen)} contestants are chosen; at most {MOST_COLUMNS} answer. Take some of them out.")
     return said
 
 
 def advice(chosen: Sequence[Contestant]) -> str:
     """What would make the comparison worth more, or nothing."""
-    adapters = [one for one in chosen if one.adapter is not None]
-    if chosen and not adapters:
+    if len(chosen) == 1 and chosen[0].is_base:
         return "Add an adapter to have something to compare."
     seen: dict[str, str] = {}
-    for one in adapters:
+    for one in chosen:
         if one.identity in seen:
             return f"{one.name} has the same weights as {seen[one.identity]}."
         seen[one.identity] = one.name
@@ -145,30 +166,53 @@ def advice(chosen: Sequence[Contestant]) -> str:
 
 def precision(adapters: Sequence[Adapter]) -> str:
     """What the base is kept in while these answer: what all of them were trained on, or else full precision."""
-    trained_on = {_trained_on(adapter) for adapter in adapters}
-    return trained_on.pop() if len(trained_on) == 1 else "full"
+    return _shared([_trained_on(adapter) for adapter in adapters])
 
 
-def precision_note(adapters: Sequence[Adapter]) -> str:
-    """What is to be said about the base's precision; nothing where it is full for all."""
-    trained_on = {adapter.name: _trained_on(adapter) for adapter in adapters}
+def precision_of(chosen: Sequence[Contestant]) -> str:
+    """What their common base is kept in while these answer, as `precision`."""
+    return _shared([one.trained_on for one in chosen if one.trained_on is not None])
+
+
+def _shared(trained_on: Sequence[str]) -> str:
+    return trained_on[0] if len(set(trained_on)) == 1 else "full"
+
+
+def precision_note(chosen: Sequence[Contestant]) -> str:
+    """What is to be said about the precision of a base that these share; nothing where it is full for all."""
+    trained_on = {one.name: one.trained_on for one in chosen if one.trained_on is not None}
     called = titles("base_precision") | {"full": "the full base"}
     if set(trained_on.values()) <= {"full"}:
         return ""
     if len(set(trained_on.values())) == 1:
-        whose = "the adapter was" if len(adapters) == 1 else "the adapters were"
-        return f"Base in {called[precision(adapters)]}, as {whose} trained."
+        whose = "the adapter was" if len(trained_on) == 1 else "the adapters were"
+        return f"Base in {called[precision_of(chosen)]}, as {whose} trained."
     each = ", ".join(f"{name} on {called[kept]}" for name, kept in trained_on.items())
     return f"Base in full precision, as the adapters were trained on different ones: {each}."
 
 
 def passes_note(chosen: Sequence[Contestant]) -> str:
     """Who cannot answer in one pass over the base with the others; nothing where all can."""
-    apart = [one.name for one in chosen if one.adapter is not None and not _goes_by_rows(one.adapter)]
+    apart = [one.name for one in chosen if not _shares_a_pass(one)]
     if not apart or len(chosen) == 1:
         return ""
     be, who = ("is", "it") if len(apart) == 1 else ("are", "each")
     return f"{', '.join(apart)} {be} not low-rank alone, so {who} answers after the others, in a pass of its own."
+
+
+def bases_note(chosen: Sequence[Contestant]) -> str:
+    """That several whole models are loaded one after the other; nothing where one is enough."""
+    models = list(dict.fromkeys(one.name if one.is_whole else one.base.name for one in chosen))
+    if len(models) < 2:
+        return ""
+    listed = ", ".join(models)
+    return f"{len(models)} models answer, and each is loaded in turn: {listed}. One is in memory at a time."
+
+
+def _shares_a_pass(one: Contestant) -> bool:
+    if one.outsider is not None:
+        return one.is_whole or _is_by_rows(one.outsider.settings)
+    return one.adapter is None or _goes_by_rows(one.adapter)
 
 
 def _can_be_scaled(adapter: Adapter) -> bool:
@@ -178,33 +222,43 @@ def _can_be_scaled(adapter: Adapter) -> bool:
 
 def _goes_by_rows(adapter: Adapter) -> bool:
     """Whether it is low-rank and nothing else, as far as its settings tell."""
-    settings = adapter.settings or {}
-    more = settings.get("train_in_full") or settings.get("bias", "none") != "none"
-    return method_words.has_rank(adapter) and not more
+    return method_words.has_rank(adapter) and _adds_nothing(adapter.settings or {})
+
+
+def _is_by_rows(settings: Mapping[str, Any]) -> bool:
+    """The same of the settings of a run."""
+    return settings.get("method", "lora") in LOW_RANK and _adds_nothing(settings)
+
+
+def _is_plain_lora(settings: Mapping[str, Any]) -> bool:
+    return settings.get("method", "lora") == "lora" and _adds_nothing(settings)
+
+
+def _adds_nothing(settings: Mapping[str, Any]) -> bool:
+    return not settings.get("train_in_full") and settings.get("bias", "none") == "none"
 
 
 def _trained_on(adapter: Adapter) -> str:
     return str(adapter.settings.get("base_precision", "full"))
 
 
-def _find(store: Store, value: str) -> Contestant | None:
+def find(store: Store, value: str) -> Contestant | None:
+    """The contestant that one value names; None if it is none, or no longer there."""
     named = _VALUE.fullmatch(value)
-    if named is None:
+    if named is None or (strength := float(named[3] or 1)) > STRONGEST:
         return None
-    kind, number, strength = named[1], int(named[2]), float(named[3] or 1)
+    kind, number = named[1], int(named[2])
+    if kind in ("checkpoint", "merged"):
+        found = outsiders.find(store, kind, number)
+        return Contestant(found.base, None, strength, found) if found else None
     try:
         if kind == "base":
             return Contestant(store.base_model(number), None)
         adapter = store.adapter(number)
     except NotFound:
         return None
-    sound = adapter.deleted_at is None and strength <= STRONGEST
-    return Contestant(adapter.base_model, adapter, strength) if sound else None
+    return Contestant(adapter.base_model, adapter, strength) if adapter.deleted_at is None else None
 
 
-def _label(adapter: Adapter, several: bool, at: str = "") -> str:
-    return f"{adapter.name}{at} ({adapter.base_model.name})" if several else f"{adapter.name}{at}"
-
-
-def _said(contestant: Contestant) -> str:
-    return "The base" if contestant.adapter is None else contestant.adapter.name
+def _label(adapter: Adapter, several: bool) -> str:
+    return f"{adapter.name} ({adapter.base_model.name})" if several else adapter.name

@@ -6,17 +6,18 @@ goes through here. Knows nothing about widgets.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from adapters_store.comparison_tables import Answer, Comparison
 from adapters_store.store import Store
 from studio import answer_grid, comparing
-from studio.answer_grid import Grid, Sampling
+from studio.answer_grid import Grid
 from studio.contestants import Contestant
+from studio.outsiders import Outsider
 
 LETTERS = "ABCDEFGH"
 AFTER_VOTE = "Names and proof after your vote."
-PLAIN = ("repetition penalty", 1)  # what changes nothing
 NOTHING_MOVED = 0.0005  # nats; shown as 0.000
 
 
@@ -31,6 +32,9 @@ def of(store: Store, kept: Comparison) -> Grid:
     shown = [kept.answers[place] for place in places]
     secret = kept.is_secret
     columns = [_hidden(at, one.text) for at, one in enumerate(shown)] if secret else _named(store, kept, places)
+    earlier = store.turns(kept)
+    for column, place in zip(columns, places, strict=True):
+        column["earlier"] = [{"prompt": one.prompt, "text": one.answers[place].text} for one in earlier]
     names = [LETTERS[at] if secret else one.name for at, one in enumerate(shown)]
     return {
         "state": "complete" if kept.ended == "complete" else "ended",
@@ -41,6 +45,7 @@ def of(store: Store, kept: Comparison) -> Grid:
         "status": _status(kept, shown, names),
         "vote": _vote(kept, shown),
         "prompt": kept.prompt,
+        "turn": len(earlier) + 1,
     }
 
 
@@ -54,41 +59,45 @@ def _hidden(at: int, text: str) -> Grid:
         "whole": "",
         "how": "",
         "flag": "",
+        "earlier": [],
         "swatch": 0,
     }
 
 
 def _named(store: Store, kept: Comparison, places: list[int]) -> list[Grid]:
-    base = store.base_model(kept.base_model_id)
-    sampling = Sampling(*(kept.sampling[name] for name in Sampling._fields))
     columns = []
     for place in places:
         answer = kept.answers[place]
-        adapter = None if answer.adapter_id is None else store.adapter(answer.adapter_id)
-        column = answer_grid.column(
-            Contestant(base, adapter, answer.strength),
-            sampling,
-            answer.text,
-            answer.tokens_per_second,
-            answer_grid.company(kept.how, place),
-        )
-        column |= {"name": answer.name, "swatch": place + 1, "flag": _flag(kept, answer)}
-        column["how"] += _narrowing(kept)
+        who, sampling = _who(store, kept, answer), comparing.sampling_of(kept, answer)
+        company = answer_grid.company(kept.how, place)
+        column = answer_grid.column(who, sampling, answer.text, answer.tokens_per_second, company)
+        column |= {"key": f"{column['key']}/{place}", "name": answer.name, "swatch": place + 1}
+        column["flag"] = _flag(kept, answer)
         if answer.divergence is not None:
             column["what"] += f", KL {answer.divergence:.3f} from base"
         if answer.weights:
             column["how"] += f", tensors {answer.weights[: answer_grid.SHORT]}"
-            told = [f"files {column['whole']}", f"tensors {answer.weights}", f"base {kept.base_fingerprint}"]
-            column["whole"] = "\n".join([*told, f"template {kept.how.get('template') or 'none'}"])
+            base = (answer.seat or {}).get("base_fingerprint") or kept.base_fingerprint
+            told = [f"files {column['whole']}", f"tensors {answer.weights}", f"base {base}"]
+            column["whole"] = "\n".join([*told, f"template {_template(kept, place)}"])
         columns.append(column)
     return columns
 
 
-def _narrowing(kept: Comparison) -> str:
-    """What narrowed the draws, where anything did."""
-    told = {"top k": "top_k", "min p": "min_p", "repetition penalty": "repetition_penalty"}
-    given = {called: kept.sampling.get(name) for called, name in told.items()}
-    return "".join(f", {called} {value:g}" for called, value in given.items() if value and (called, value) != PLAIN)
+def _who(store: Store, kept: Comparison, answer: Answer) -> Contestant:
+    """Who answered, also where a checkpoint or a merged model is no longer there: its hash was kept."""
+    adapter = None if answer.adapter_id is None else store.adapter(answer.adapter_id)
+    kind, _, number = str((answer.seat or {}).get("value", "")).partition("@")[0].partition("-")
+    base = store.base_model(int(number) if kind == "base" else kept.base_model_id)
+    outsider = None
+    if kind in ("checkpoint", "merged"):
+        mark = answer.identity.partition("+")[0].partition("@")[0]
+        outsider = Outsider(kind, int(number), base, answer.name, "", Path(), mark, {})  # type: ignore[arg-type]
+    return Contestant(adapter.base_model if adapter else base, adapter, answer.strength, outsider)
+
+
+def _template(kept: Comparison, place: int) -> str:
+    return kept.how.get("template") or (kept.how.get("templates") or {}).get(str(place)) or "none"
 
 
 def _flag(kept: Comparison, answer: Answer) -> str:
@@ -97,15 +106,25 @@ def _flag(kept: Comparison, answer: Answer) -> str:
         return "does nothing here (KL 0.000)"
     if answer.weights is None:
         return ""
-    twin = next((one for one in kept.answers[: answer.place] if one.weights == answer.weights), None)
+    others = [one for one in kept.answers[: answer.place] if one.weights == answer.weights]
+    twin = next((one for one in others if one.identity != answer.identity and not _differ(one, answer)), None)
     return f"same weights as {twin.name}" if twin else ""
+
+
+def _differ(one: Answer, other: Answer) -> bool:
+    """Whether two columns were asked otherwise on purpose; then equal weights are nothing to point out."""
+    asked = [((answer.seat or {}).get("system"), (answer.seat or {}).get("sampling")) for answer in (one, other)]
+    return asked[0] != asked[1]
 
 
 def _status(kept: Comparison, shown: list[Answer], names: list[str]) -> str:
     if kept.ended != "complete":
         return "Stopped." if kept.ended == "stopped" else kept.ended
     most = int(kept.sampling["max_tokens"])
-    cut = [name for name, one in zip(names, shown, strict=True) if one.tokens >= most]
+    limits = [int(comparing.sampling_of(kept, one)["max_tokens"]) for one in shown]
+    cut = [
+        name for name, one, limit in zip(names, shown, limits, strict=True) if one.tokens >= limit and not one.finished
+    ]
     return answer_grid.ready(len(shown), cut, most)
 
 

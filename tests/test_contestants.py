@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel
-from studio import contestants
+from adapters_store.tables import Adapter, BaseModel, DataSet, Owner
+from studio import contestants, seating
 from studio.contestants import Contestant
 from tests.furnish import add_adapter
+
+Furnished = tuple[BaseModel, DataSet]
 
 
 def base(store: Store, name: str) -> BaseModel:
@@ -58,8 +60,8 @@ def test_a_handover_counts_before_the_choice_follows_it(store: Store) -> None:
 
 def test_what_was_chosen_by_hand_stands(store: Store) -> None:
     llama, gpt = base(store, "llama"), base(store, "gpt")
-    five = [adapter(store, llama, f"a{i}") for i in range(5)]
-    ids = ",".join(str(one.id) for one in five[:4])  # as many as are handed over
+    five = [adapter(store, llama, f"a{i}") for i in range(9)]
+    ids = ",".join(str(one.id) for one in five[:8])  # as many as are handed over
     for handed, chosen in (
         ("", ""),
         ("", f"base-{gpt.id}"),
@@ -73,18 +75,73 @@ def test_what_was_chosen_by_hand_stands(store: Store) -> None:
     assert contestants.standing(store, f"{five[0].id}", f"adapter-{five[0].id}") == []
 
 
-def test_adapters_of_two_bases_are_refused_in_words(store: Store) -> None:
+def test_contestants_of_two_bases_sit_one_base_after_the_other_and_that_is_said(store: Store) -> None:
     llama, gpt = base(store, "llama"), base(store, "gpt")
-    one, two = adapter(store, llama, "one"), adapter(store, gpt, "two")
-    (problem,) = contestants.problems([Contestant(llama, one), Contestant(gpt, two)])
-    assert "two belongs to gpt, and one to llama" in problem
+    one, two = adapter(store, llama, "one"), adapter(store, gpt, "two", base_precision="nf4")
+    people = [Contestant(llama, None), Contestant(gpt, None), Contestant(llama, one), Contestant(gpt, two)]
+    assert contestants.problems(people) == []
+    assert contestants.bases_note(people).startswith("2 models answer, and each is loaded in turn: llama, gpt.")
+    assert contestants.bases_note([people[0], people[2]]) == ""
+    first, second = seating.sittings(store, people)
+    assert (first.places, second.places) == ([0, 2], [1, 3])
+    assert (first.payload["base_path"], first.payload["precision"]) == ("/models/llama", "full")
+    assert (second.payload["base_path"], second.payload["precision"]) == ("/models/gpt", "nf4")
+    assert [seat["adapter"] for seat in first.payload["seats"]] == [None, str(store.adapter_path(one))]
+    assert seating.notes(people) == ["Base in NF4, as the adapter was trained."]
 
 
-def test_at_most_four_adapters_answer_at_once(store: Store) -> None:
+def test_at_most_eight_columns_answer(store: Store) -> None:
     llama = base(store, "llama")
-    five = [Contestant(llama, adapter(store, llama, f"a{i}")) for i in range(5)]
-    (problem,) = contestants.problems(five)
-    assert problem.startswith("5 adapters are chosen; at most 4")
+    nine = [Contestant(llama, adapter(store, llama, f"a{i}")) for i in range(9)]
+    (problem,) = contestants.problems(nine)
+    assert problem.startswith("9 contestants are chosen; at most 8")
+    assert contestants.problems(nine[:8]) == []
+
+
+def test_a_kept_checkpoint_of_a_run_can_answer_until_it_is_gone(store: Store, furnished: Furnished) -> None:
+    tiny, data = furnished
+    job = store.submit("train", "long", {"rank": 4, "alpha": 8}, base_model_id=tiny.id, data_set_id=data.id)
+    with store.files.draft("checkpoints") as draft:
+        (draft.path / "checkpoint.json").write_text("{}")
+        folder = draft.publish()
+    token = store.claim(job.id, Owner(1, 2.0, "boot")).token
+    row = store.add_checkpoint(job.id, token, step=40, folder=folder)
+    label, value = contestants.choices(store)[-1]
+    assert (label, value) == ("long at step 40 (checkpoint)", f"checkpoint-{row.id}")
+    (found,) = contestants.read(store, value)
+    assert (found.name, found.base.id, found.trained_on) == ("long at step 40", tiny.id, "full")
+    assert found.identity == store.files.digest("checkpoints", folder)
+    (sitting,) = seating.sittings(store, [Contestant(tiny, None), found])
+    assert [seat["checkpoint"] for seat in sitting.payload["seats"]] == [None, str(store.checkpoint_path(row))]
+    (half,) = contestants.read(store, f"{value}@0.5")
+    assert (half.name, contestants.problems([half])) == ("long at step 40@0.5", [])
+    store.rewind(job.id, token, None)
+    assert contestants.read(store, value) == []
+
+
+def test_a_merged_model_is_a_sitting_of_its_own_while_its_folder_is_there(
+    store: Store, furnished: Furnished, tmp_path: Path
+) -> None:
+    tiny, _ = furnished
+    merged = tmp_path / "merged"
+    job = store.submit("export", "one, merged", {"adapter_id": 1, "folder": str(merged)}, base_model_id=tiny.id)
+    token = store.claim(job.id, Owner(1, 2.0, "boot")).token
+    store.move(job.id, "running", who="worker", token=token)
+    store.move(job.id, "finishing", who="worker", token=token)
+    store.move(job.id, "completed", who="worker", token=token)
+    assert contestants.read(store, f"merged-{job.id}") == []
+    merged.mkdir()
+    (merged / "config.json").write_text("{}")
+    (found,) = contestants.read(store, f"merged-{job.id}")
+    assert [label for label, _ in contestants.choices(store)][-1] == "one, merged (whole model)"
+    base_alone, whole = seating.sittings(store, [Contestant(tiny, None), found])
+    assert (base_alone.places, whole.places, whole.payload["base_path"]) == ([0], [1], str(merged))
+    assert "one, merged" in contestants.bases_note([Contestant(tiny, None), found])
+    (merged / "config.json").write_text("{ }")
+    (changed,) = contestants.read(store, f"merged-{job.id}")
+    assert changed.identity != found.identity
+    (problem,) = contestants.problems(contestants.read(store, f"merged-{job.id}@0.5"))
+    assert "another strength" in problem
 
 
 def test_the_same_weights_twice_are_pointed_out(store: Store) -> None:
@@ -106,13 +163,13 @@ def test_a_choice_that_names_nobody_is_empty(store: Store, text: str | None) -> 
     assert contestants.read(store, text) == []
 
 
-def test_an_adapter_is_offered_at_other_strengths_where_its_update_can_be_multiplied(store: Store) -> None:
+def test_an_adapter_answers_at_other_strengths_where_its_update_can_be_multiplied(store: Store) -> None:
     llama = base(store, "llama")
     dora = add_adapter(store, llama, name="turned", method="dora")
     one = adapter(store, llama, "one")
-    offered = dict(contestants.choices(store))
-    assert list(offered)[1:] == ["one", "turned", "one@0.5", "one@1.5", "one@2"]
-    half, whole = contestants.read(store, f"{offered['one@0.5']},{offered['one']}")
+    assert [label for label, _ in contestants.choices(store)][1:] == ["one", "turned"]
+    half, whole = contestants.read(store, f"adapter-{one.id}@0.5,adapter-{one.id}")
+    assert (half.can_be_scaled, contestants.read(store, f"adapter-{dora.id}")[0].can_be_scaled) == (True, False)
     assert (half.name, half.strength, half.value, whole.name) == ("one@0.5", 0.5, f"adapter-{one.id}@0.5", "one")
     assert half.identity == f"{one.sha256}@0.5" != whole.identity
     assert contestants.advice([half, whole]) == ""
@@ -129,7 +186,6 @@ def test_names_are_told_apart_by_their_base_when_there_are_several(store: Store)
     assert [label for label, _ in contestants.choices(store)][:2] == ["base", "one"]
     base(store, "gpt")
     assert [label for label, _ in contestants.choices(store)][:3] == ["base: llama", "base: gpt", "one (llama)"]
-    assert "one@0.5 (llama)" in dict(contestants.choices(store))
 
 
 def test_adapters_answer_on_what_all_of_them_were_trained_on_else_on_the_full_base(store: Store) -> None:
@@ -149,7 +205,9 @@ def test_adapters_answer_on_what_all_of_them_were_trained_on_else_on_the_full_ba
         ),
     }
     for adapters, expected in said.items():
-        assert (contestants.precision(adapters), contestants.precision_note(adapters)) == expected
+        people = [Contestant(llama, one) for one in (None, *adapters)]
+        assert (contestants.precision(adapters), contestants.precision_note(people)) == expected
+        assert contestants.precision_of(people) == expected[0]
 
 
 def test_who_cannot_share_a_pass_is_named_before_anyone_answers(store: Store) -> None:

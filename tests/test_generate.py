@@ -9,10 +9,11 @@ import torch
 from engine import adapter_files, models
 from engine.adapter_files import AdapterOnDisk
 from engine.data.render import prompt_ids
-from engine.generate import compare, end_tokens, score
+from engine.generate import Asked, answers, compare, end_tokens, score
 from engine.methods import fit
 from engine.methods.inject import linear_layers
 from engine.passes import validation_loss
+from engine.sampling import Narrowing, Sampling
 from engine.settings import RunSettings
 from engine.train import prepare, train
 from tests.tiny import make_tiny_model, tiny_rows
@@ -178,3 +179,37 @@ def _soft_prompt(base: models.LoadedBase, tokens: int, folder: Path) -> AdapterO
     fitted.remove()
     adapter_files.write(folder, tensors, base_name="t", settings=settings, model=base.model)
     return adapter_files.read(folder)
+
+
+def test_columns_with_prompts_and_sampling_of_their_own_answer_as_they_do_alone_in_any_order(
+    base: models.LoadedBase, adapters: list[AdapterOnDisk]
+) -> None:
+    other = [{"role": "system", "content": "Be short."}, *PROMPT]
+    asked = [
+        Asked(None, PROMPT, Sampling(1, 0.9, max_tokens=14)),
+        Asked(adapters[0], other, Sampling(2, 0.0, max_tokens=20)),
+        Asked(adapters[1], PROMPT, Sampling(3, 1.1, 0.8, 9, Narrowing(top_k=20))),
+        Asked(adapters[0], PROMPT, Sampling(3, 0.9, max_tokens=14)),
+    ]
+    *_, together = answers(base, asked)
+    assert together.batches == [[0, 2, 3], [1]]
+    alone = [list(answers(base, [one]))[-1] for one in asked]
+    assert together.texts == [one.texts[0] for one in alone]
+    assert together.ids == [one.ids[0] for one in alone]
+    ends = zip(together.finished, together.tokens, asked, strict=True)
+    assert all(done or count == one.sampling.max_tokens for done, count, one in ends)
+    *_, turned = answers(base, asked[::-1])
+    assert turned.texts == together.texts[::-1]
+
+
+def test_an_answer_ends_before_the_first_stop_word_and_goes_on_as_without_it_until_then(
+    base: models.LoadedBase, adapters: list[AdapterOnDisk]
+) -> None:
+    *_, whole = compare(base, adapters, PROMPT, temperature=0, max_tokens=40)
+    text = whole.texts[0]
+    words = (text[9:12], text[4:7], "nowhere in it")
+    *_, cut = compare(base, adapters, PROMPT, temperature=0, max_tokens=40, stop=words)
+    first = min(text.index(word) for word in words[:2])
+    assert (cut.texts[0], cut.finished[0]) == (text[:first], True)
+    assert cut.ids[0] == whole.ids[0][: len(cut.ids[0])]
+    assert cut.tokens[0] < whole.tokens[0]

@@ -1,14 +1,17 @@
 """What a browser is told of a kept comparison: of a blind one nothing that tells who is who, until the vote."""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
 from adapters_store.comparison_tables import Comparison
 from adapters_store.store import Store, StoreError
 from adapters_store.tables import BaseModel, DataSet
-from studio import comparing, kept_grid
+from jobs.ask import Answerer
+from studio import comparing, hearing, kept_grid
+from studio.asked import Question
 from studio.contestants import Contestant
 from studio.past_comparisons import questions
 from tests.furnish import add_adapter
@@ -24,7 +27,18 @@ ANSWERED = {
     "dtype": "float32",
     "threads": 1,
     "batches": [[0, 1, 2]],
+    "ids": [[1], [2], [3]],
 }
+
+
+class Told:
+    """Stands for the answerer: says what is written here."""
+
+    def stream(self, kind: str, **asked: Any) -> Iterator[dict[str, Any]]:
+        yield ANSWERED
+
+    def request(self, kind: str, **asked: Any) -> dict[str, Any]:
+        return {"weights": ["aa11", "bb22", "bb22"], "divergences": [None, 0.41, 0.0001], "template": "cc33"}
 
 
 @pytest.fixture
@@ -36,9 +50,7 @@ def people(store: Store, furnished: Furnished) -> list[Contestant]:
 
 def keep(store: Store, people: list[Contestant], sides: int | None = 11) -> Comparison:
     """A comparison of all of them, blind unless `sides` is None."""
-    question = comparing.Question(people, "What is rain?", SAMPLING, sides=sides)
-    kept = comparing.keep(store, question, ANSWERED, [2.0, 25.0, 1.0])
-    return store.prove(kept.id, ["aa11", "bb22", "bb22"], [None, 0.41, 0.0001], template="cc33")
+    return hearing.ask(store, cast(Answerer, Told()), Question(people, "What is rain?", SAMPLING, sides=sides))
 
 
 def asked(store: Store, name: str, **question: Any) -> dict[str, Any]:
@@ -114,7 +126,7 @@ def test_a_replay_asks_the_same_of_the_same_or_says_who_is_gone(store: Store, pe
     assert comparing.differences(kept, keep(store, people)) == "Asked again: all 3 answers exactly as before."
     assert people[2].adapter is not None
     store.delete_adapter(people[2].adapter.id)
-    with pytest.raises(StoreError, match="terse is no longer in the library"):
+    with pytest.raises(StoreError, match="terse is no longer here as it was"):
         comparing.again(store, kept)
 
 

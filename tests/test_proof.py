@@ -44,7 +44,7 @@ def test_the_distance_is_the_mean_kl_of_every_next_token_along_the_own_answer(ba
     who = adapter(base, 0.3)
     *_, last = compare(base, [None, who], PROMPT, max_tokens=40, temperature=1.0, seed=5)
     assert len(last.ids[1]) == last.tokens[1] > proof.AT_ONCE
-    untouched, moved = proof.divergences(base, [None, who], PROMPT, last.ids)
+    untouched, moved = proof.divergences(base, [None, who], [PROMPT] * 2, last.ids)
     prompt, each = prompt_ids(base.tokenizer, PROMPT), []
     for place in range(len(last.ids[1]) + 1):
         ids = torch.tensor([[*prompt, *last.ids[1][:place]]])
@@ -59,8 +59,8 @@ def test_the_distance_is_the_mean_kl_of_every_next_token_along_the_own_answer(ba
 
 
 def test_an_adapter_without_effect_has_moved_nothing(base: LoadedBase) -> None:
-    assert proof.divergences(base, [adapter(base, 0.0)], PROMPT, [[5, 6]]) == [0.0]
-    assert proof.divergences(base, [adapter(base, 0.3)], PROMPT, [[]], lambda: True) == [None]
+    assert proof.divergences(base, [adapter(base, 0.0)], [PROMPT], [[5, 6]]) == [0.0]
+    assert proof.divergences(base, [adapter(base, 0.3)], [PROMPT], [[]], lambda: True) == [None]
 
 
 def test_hashes_tell_every_change_of_the_tensors_that_answer_and_nothing_else(base: LoadedBase, tmp_path: Path) -> None:

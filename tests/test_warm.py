@@ -67,9 +67,8 @@ def test_who_replaces_weights_of_the_base_answers_on_a_base_in_fp32(
     monkeypatch.setattr(models, "find_hardware", lambda: hardware)
     asked: list[tuple[str, bool]] = []
 
-    def load(path: Path, *, precision: str, base_trained: bool) -> models.LoadedBase:
+    def load(path: Path, *, device: models.Device, precision: str, base_trained: bool) -> models.LoadedBase:
         asked.append((precision, base_trained))
-        device = models.choose_device(precision=precision, base_trained=base_trained)
         return models.LoadedBase(None, None, device, path, precision)
 
     monkeypatch.setattr(models, "load", load)

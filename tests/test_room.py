@@ -1,0 +1,118 @@
+"""Whether there is room to answer: estimates against real models, and refusals that name what is missing."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from engine import models
+from engine.models import Hardware
+from jobs import answerer, room
+from jobs.answerer import Desk
+from jobs.requests import KINDS
+from jobs.room import Memory, NoRoom
+from tests.workshop import shared_tiny_model
+
+ASKED = [{"role": "user", "content": "What is rain?"}]
+SAMPLING = {"seed": 7, "temperature": 0.0, "top_p": 0.95, "max_tokens": 4}
+GB = 10**9
+
+
+def payload(**more: Any) -> dict[str, Any]:
+    seats = [{"adapter": None, "messages": ASKED, "sampling": SAMPLING}]
+    return {"base_path": str(shared_tiny_model()), "seats": seats, **more}
+
+
+def has(monkeypatch: pytest.MonkeyPatch, free: dict[str, int]) -> None:
+    """This machine has so much memory free by the kind of device, a GPU among them where one is named."""
+    monkeypatch.setattr(room, "memory", lambda kind: Memory(free[kind], 10 * GB))
+    name = "A GPU" if "cuda" in free else ""
+    monkeypatch.setattr(models, "find_hardware", lambda: Hardware(cuda_name=name, cuda_bf16=True))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_the_bytes_of_a_base_are_those_of_its_parameters(kind: str) -> None:
+    path = shared_tiny_model(kind)
+    loaded = models.load(path)
+    held = sum(parameter.nbytes for parameter in loaded.model.parameters())
+    assert room.base_bytes(path, "full", 4) == pytest.approx(held, rel=0.05)
+    assert room.base_bytes(path, "full", 2) == room.base_bytes(path, "full", 4) // 2
+
+
+def test_the_bytes_of_answers_are_those_of_the_caches_they_fill() -> None:
+    loaded = models.load(shared_tiny_model())
+    with torch.inference_mode():
+        cache = loaded.model(input_ids=torch.ones((3, 20), dtype=torch.long), use_cache=True).past_key_values
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    logits = 3 * 4 * loaded.model.config.vocab_size
+    assert room.answers_bytes(loaded.path, room.Answers(3, 20), 4) == held + logits
+
+
+def test_too_little_memory_is_refused_before_the_base_is_loaded_with_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    has(monkeypatch, {"cpu": 100_000})
+    monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(NoRoom, match=r"this machine has 0\.00 GB free: about 0\.30 GB are missing.*Close other"):
+        list(KINDS["compare"](Desk(), payload(), lambda: False))
+
+
+def test_beside_a_run_on_the_only_gpu_the_ways_out_are_named_and_the_cpu_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    has(monkeypatch, {"cuda": GB, "cpu": 8 * GB})
+    desk, beside = Desk(), payload(run="long run", spare_bytes=2 * GB)
+    with pytest.raises(NoRoom, match=r"the GPU has 1\.00 GB free: about 1\.30 GB are missing") as refused:
+        list(KINDS["compare"](desk, beside, lambda: False))
+    assert "long run trains meanwhile" in str(refused.value)
+    assert "pause it, or answer on the CPU" in str(refused.value)
+    assert refused.value.about == {"no_room": "cuda", "run": "long run"}
+    *_, last = KINDS["compare"](desk, {**beside, "device": "cpu"}, lambda: False)
+    assert (last["device"], last["tokens"]) == ("cpu", [4])
+
+
+@pytest.mark.parametrize(
+    ("more", "cancelled_after", "kept"),
+    [
+        ({}, None, True),
+        ({}, 2, True),
+        ({"run": "long run"}, None, False),
+        ({"run": "long run", "keep_base": True}, None, True),
+        ({"run": "long run", "keep_base": True}, 2, False),
+    ],
+)
+def test_beside_a_run_the_base_is_given_back_as_soon_as_it_has_answered_or_was_cancelled(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], cancelled_after: int | None, kept: bool
+) -> None:
+    has(monkeypatch, {"cpu": 8 * GB})
+    desk, line = Desk(), Spoken(cancelled_after)
+    answerer.answer(desk, line, {"id": 1, "kind": "compare", **payload(**more)})  # type: ignore[arg-type]
+    assert ("error" in line.said[-1], "cancelled" in line.said[-1].get("result", {})) == (False, bool(cancelled_after))
+    assert (desk._base is not None) == kept
+
+
+class Spoken:
+    """The line to somebody who takes the request back after so many parts."""
+
+    def __init__(self, cancelled_after: int | None) -> None:
+        self.said: list[dict[str, Any]] = []
+        self._after = cancelled_after
+
+    def cancelled(self, number: int) -> bool:
+        return self._after is not None and len(self.said) >= self._after
+
+    def say(self, number: int, **content: object) -> None:
+        self.said.append(json.loads(json.dumps(content)))
+
+
+def test_what_can_be_done_about_a_refusal_reaches_whoever_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    has(monkeypatch, {"cpu": 100_000})
+    line = Spoken(None)
+    answerer.answer(Desk(), line, {"id": 1, "kind": "compare", **payload(run="long run")})  # type: ignore[arg-type]
+    assert line.said[-1]["about"] == {"no_room": "cpu", "run": "long run"}
+
+
+def test_this_machine_says_what_it_has() -> None:
+    found = room.memory("cpu")
+    assert 0 < found.free <= found.total
