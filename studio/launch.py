@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 DEFAULT_PORT = 7860
 PORTS_TRIED = 50
 STARTING_SECONDS = 30.0  # how long a page may take from its lock to its address
+RUNNER_SECONDS = 2.0  # between two looks whether there is a runner
 GOODBYE_SECONDS = 1  # how long open requests may go on after Ctrl-C
 
 
@@ -58,11 +59,10 @@ def serve(
     store = actions.open_store(data_dir)
     root = store.files.root
     lock = FileLock(root / "page.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    first = take_place(root, lock)
+    if first is not None:
         store.close()
-        _show_first(root, browser)
+        _show_first(first, browser)
         return
     try:
         _serve(store, listen(host, port), port, browser, [*allowed_hosts, host])
@@ -119,12 +119,29 @@ def address(root: Path) -> str | None:
         return None
 
 
-def _show_first(root: Path, browser: bool) -> None:
+def take_place(root: Path, lock: FileLock) -> str | None:
+    """Take the lock of the page and return None; where a page is open, return its address.
+
+    A page that is closing, or was killed, has no address any more, but may hold its lock until its last thread is gone.
+
+    Raises:
+        CommandFailed: somebody holds the lock for STARTING_SECONDS and does not say where.
+    """
     until = time.monotonic() + STARTING_SECONDS
-    while (link := address(root)) is None:
+    while True:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if (link := address(root)) is not None:
+                return link
+        else:
+            return None
         if time.monotonic() > until:
             raise CommandFailed(f"Another page holds {root}, but does not say where it is. End it and start again.")
         time.sleep(0.1)
+
+
+def _show_first(link: str, browser: bool) -> None:
     print(f"LoRA Studio is open already: {link}", flush=True)
     if browser:
         webbrowser.open(link)
@@ -137,10 +154,14 @@ def _serve(store: Store, listener: socket.socket, asked: int, browser: bool, all
     url = _url(listener)
     _announce(root, url)
     link = f"{url}?token={token_of(root / 'token')}"
-    # The fetch begins while Gradio is still being imported.
-    threading.Thread(target=_prepare, args=(store,), name="prepare", daemon=True).start()
-
     closed, showing = threading.Event(), threading.Thread(target=lambda: _show_fetch(store, closed), daemon=True)
+
+    def background() -> None:
+        _prepare(store)
+        keep_runner(root, closed)
+
+    # The fetch begins while Gradio is still being imported.
+    threading.Thread(target=background, name="background", daemon=True).start()
 
     def started() -> None:
         if asked not in (0, listener.getsockname()[1]):
@@ -215,6 +236,15 @@ def _prepare(store: Store) -> None:
     except (StoreError, OSError) as error:
         log.exception("preparing the data folder failed")
         print(f"{error}", file=sys.stderr)
+
+
+def keep_runner(root: Path, closed: threading.Event) -> None:
+    """Have a runner for as long as the page is open: one that was killed is replaced, whatever it left."""
+    while not closed.wait(RUNNER_SECONDS):
+        try:
+            runner.ensure(root)
+        except OSError:
+            log.exception("no runner could be started")
 
 
 def _show_fetch(store: Store, closed: threading.Event) -> None:
