@@ -73,15 +73,20 @@ def look_up(hub: Hub, wanted: HubId) -> Listing:
     try:
         facts = hub.facts(f"api/models/{wanted.id}/revision/{quote(wanted.revision, safe='')}?blobs=true")
     except Refused as refused:
-        raise HubError([_refusal(hub, wanted, refused)]) from None
+        raise HubError([refusal(hub, wanted, refused)]) from None
     try:
         commit = str(facts["sha"])
-        files = {file.name: file for file in map(_listed, facts["siblings"]) if _PLAIN.fullmatch(file.name)}
+        files = {file.name: file for file in map(listed, facts["siblings"]) if _PLAIN.fullmatch(file.name)}
     except (KeyError, TypeError, ValueError) as error:
         raise HubError([f"{hub.host} did not answer as a model hub does. Check HF_ENDPOINT."]) from error
+    check_commit(hub, wanted, commit)
+    return Listing(wanted, commit, files)
+
+
+def check_commit(hub: Hub, wanted: HubId, commit: str) -> None:
+    """HubError unless `commit` is one: what was listed is fetched at that commit alone."""
     if not _COMMIT.fullmatch(commit):
         raise HubError([f"{hub.host} did not say which commit {wanted.id} is at. Check HF_ENDPOINT."])
-    return Listing(wanted, commit, files)
 
 
 def fetch(hub: Hub, listing: Listing, into: Path, judge: Judge, progress: Progress) -> list[Path]:
@@ -107,7 +112,7 @@ def fetch(hub: Hub, listing: Listing, into: Path, judge: Judge, progress: Progre
     try:
         _bring(hub, listing, listing.small, into, lambda _: progress("Looking at the model", 0, 0))
     except Refused as refused:
-        problems.append(_refusal(hub, listing.wanted, refused))
+        problems.append(refusal(hub, listing.wanted, refused))
     else:
         problems += _unfit(listing, into, judge)
         weights, broken = _weights(listing, into)
@@ -120,7 +125,7 @@ def fetch(hub: Hub, listing: Listing, into: Path, judge: Judge, progress: Progre
     try:
         _bring(hub, listing, files, into, lambda done: progress("Downloading", done, whole))
     except Refused as refused:
-        raise HubError([_refusal(hub, listing.wanted, refused)]) from None
+        raise HubError([refusal(hub, listing.wanted, refused)]) from None
     return [into / file.name for file in files]
 
 
@@ -137,7 +142,7 @@ def fetch_config(hub: Hub, listing: Listing, into: Path) -> None:
     try:
         _bring(hub, listing, [listing.files["config.json"]], into, lambda _: None)
     except Refused as refused:
-        raise HubError([_refusal(hub, listing.wanted, refused)]) from None
+        raise HubError([refusal(hub, listing.wanted, refused)]) from None
 
 
 def _bring(hub: Hub, listing: Listing, files: list[RemoteFile], into: Path, arrived: Callable[[int], None]) -> None:
@@ -150,7 +155,8 @@ def _add(arrived: Callable[[int], None], before: int, here: int) -> None:
     arrived(before + here)
 
 
-def _listed(file: dict[str, Any]) -> RemoteFile:
+def listed(file: dict[str, Any]) -> RemoteFile:
+    """A file as the hub's facts have it. KeyError, TypeError or ValueError for what is none."""
     large = file.get("lfs") or {}
     sha256 = str(large.get("sha256") or large.get("oid") or "")
     size = int(large.get("size") or file.get("size") or 0)
@@ -242,9 +248,13 @@ def _no_room(weights: list[RemoteFile], into: Path) -> Iterator[str]:
         yield f"The disk has {free / 1e9:.1f} GB free, and this model wants {needed / 1e9:.1f} GB. Free some space."
 
 
-def _refusal(hub: Hub, wanted: HubId, refused: Refused) -> str:
-    """What the hub's answer means for the person, and what to do."""
-    called, code, page = wanted.id, refused.code, f"{hub.endpoint}/{wanted.id}"
+def refusal(hub: Hub, wanted: HubId, refused: Refused, kind: str = "model", below: str = "") -> str:
+    """What the hub's answer means for the person, and what to do.
+
+    Args:
+        kind: what was asked for, in words; `below` stands before its name in the address of its page.
+    """
+    called, code, page = wanted.id, refused.code, f"{hub.endpoint}/{below}{wanted.id}"
     denied = refused.status in (UNAUTHORISED, FORBIDDEN)
     if code == "GatedRepo" and hub.has_token:
         return f"{called} is gated, and HF_TOKEN does not open it. Accept its terms at {page} with the same account."
@@ -259,9 +269,8 @@ def _refusal(hub: Hub, wanted: HubId, refused: Refused) -> str:
             f"{hub.host} does not accept HF_TOKEN for {called} (HTTP {refused.status}). Make a token that may read it."
         )
     if (denied or refused.status == ABSENT) and hub.has_token:
-        return f"{hub.host} has no model {called}, or HF_TOKEN may not see it. Check the spelling."
+        return f"{hub.host} has no {kind} {called}, or HF_TOKEN may not see it. Check the spelling."
     if denied or refused.status == ABSENT:
-        return (
-            f"{hub.host} has no model {called}, or a private one. Check the spelling. If it is private: {BRING_A_TOKEN}"
-        )
+        told = f"{hub.host} has no {kind} {called}, or a private one. Check the spelling."
+        return f"{told} If it is private: {BRING_A_TOKEN}"
     return str(refused)

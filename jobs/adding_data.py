@@ -1,9 +1,9 @@
 """Making a file a data set: at once where it is small, else as a job of kind data.
 
 Settings of the job: {"path", "name", "columns", "skip_bad", "upload"}: a file or folder of this machine; with "upload"
-it is the page's own copy, as told in `uploads.py`. How columns were mapped to roles by a person is remembered for the
-next file with the same columns. How rows are read is in `engine.data`; how a worker claims its job, and what becomes of
-errors, in `worker.py`.
+it is the page's own copy, as told in `uploads.py`; with "hub" in place of "path" the files come from there first, as
+told in `hub_data.py`. How columns were mapped to roles by a person is remembered for the next file with the same
+columns. How rows are read is in `engine.data`; how a worker claims its job, and what becomes of errors, in `worker.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from adapters_store.tables import DataSet, Job
 from engine.data import check
 from engine.data.check import DataError, Preview, Reading
 from engine.data.shapes import Row
-from jobs import runner
+from jobs import hub_data, runner
 from jobs.ending import Ended, Ending
 from jobs.queue import Lease, patiently
 from jobs.uploads import taken_over
@@ -105,18 +105,21 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
 
     Raises:
         Ended: cancelled, or the worker was told to end; nothing half-made is listed.
-        DataError, StoreError: with sentences for people.
+        DataError, HubError, StoreError: with sentences for people.
     """
     gone = DataError(["The uploaded file is no longer here: it is kept for a day. Add it again."])
-    with taken_over(lease, gone) as path:
+    from_hub = "hub" in lease.job.settings
+    with hub_data.fetched(store, lease, ending) if from_hub else taken_over(lease, gone) as path:
         data = _added(store, lease, ending, path)
         lease.report(data_set=data.id)
         lease.move("completed")
 
 
 def _added(store: Store, lease: Lease, ending: Ending, path: Path) -> DataSet:
-    settings = lease.job.settings
-    lease.move("running")
+    settings, origin = lease.job.settings, lease.job.settings.get("hub")
+    columns = _columns_of_hub(store, path, settings["columns"]) if origin else settings["columns"]
+    if not origin:
+        lease.move("running")
     size = _size(path)
 
     def note(share: float) -> None:
@@ -125,11 +128,20 @@ def _added(store: Store, lease: Lease, ending: Ending, path: Path) -> DataSet:
 
     with store.files.draft("datasets") as draft:
         with ending.may_interrupt():
-            written = _write(draft, path, settings["columns"], settings["skip_bad"], note)
+            written = _write(draft, path, columns, settings["skip_bad"], note)
+        if origin:
+            written = written._replace(facts={**written.facts, "file": hub_data.told(origin), "hub": origin})
         lease.move("finishing")
         if lease.stop == "cancel":
             raise Ended
-        return patiently(lambda: _publish(store, draft, written, settings["name"], "file"))
+        return patiently(lambda: _publish(store, draft, written, settings["name"], "hub" if origin else "file"))
+
+
+def _columns_of_hub(store: Store, path: Path, columns: Columns) -> Columns:
+    """How the columns of fetched files are mapped: as was said beforehand, which is remembered, or as the last time."""
+    if columns:
+        store.remember(_key(check.preview(path).column_names), dict(columns))
+    return columns or remembered(store, path)
 
 
 def _queue(store: Store, path: Path, name: str, columns: Columns, skip_bad: bool, upload: bool) -> Job:

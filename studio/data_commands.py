@@ -23,15 +23,12 @@ if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import DataSet, Job
     from engine.data import check as rows_of
-    from jobs import adding_data, examining, progress
+    from jobs import adding_data, examining, hub_data, progress
     from studio import actions, asking, data_report, records
 else:
     tables, rows_of = Deferred("adapters_store.tables"), Deferred("engine.data.check")
-    adding_data, examining, progress = (
-        Deferred("jobs.adding_data"),
-        Deferred("jobs.examining"),
-        Deferred("jobs.progress"),
-    )
+    adding_data, hub_data = Deferred("jobs.adding_data"), Deferred("jobs.hub_data")
+    examining, progress = Deferred("jobs.examining"), Deferred("jobs.progress")
     actions, asking = Deferred("studio.actions"), Deferred("studio.asking")
     data_report, records = Deferred("studio.data_report"), Deferred("studio.records")
 
@@ -40,6 +37,14 @@ SHOWN_ERRORS = 10
 FIXES_HELP = f"Rows to leave out, among {', '.join(KINDS)}. By default {', '.join(ADVISED)}."
 ROLES = "messages, system, prompt, input, answer or text"
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE_OR_FOLDER",
+        help="Rows of any kind, a folder of them, or hub:organisation/name[@revision].",
+        show_default=False,
+    ),
+]
 File = Annotated[
     Path, typer.Argument(metavar="FILE_OR_FOLDER", help="Rows of any kind, or a folder of them.", show_default=False)
 ]
@@ -78,18 +83,33 @@ def check_file(
 
 @data.command("add")
 def add_file(
-    file: File,
+    file: Source,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it.", show_default=False)] = "",
     mapping: Map = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used.")] = False,
+    subset: Annotated[
+        str, typer.Option("--subset", metavar="NAME", help="Of a data set on a hub.", show_default=False)
+    ] = "",
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="Of a data set on a hub.", show_default=False)
+    ] = "",
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Make a file or a folder a data set. The same rows again are the same data set."""
-    path = _there(file)
-    wanted = clean_name(name or path.name.partition(".")[0], "data set")
+    """Make a file, a folder or data on a hub a data set. The same rows again are the same data set."""
+    on_hub = file.startswith(hub_data.PREFIX)
+    if not on_hub and (subset or split):
+        raise UsageError("Only a data set on a hub has subsets and splits. Write hub:organisation/name.")
     with asking.opened(data_dir) as store:
-        made = _arrived(store, adding_data.add(store, path, wanted, _columns(mapping), skip_bad))
+        if on_hub:
+            listing = hub_data.look_up(hub_data.read(file))
+            part = hub_data.chosen(listing, subset, split)
+            wanted = clean_name(name or listing.wanted.name, "data set")
+            made = _arrived(store, hub_data.add(store, listing, part, wanted, _columns(mapping), skip_bad))
+        else:
+            path = _there(Path(file))
+            wanted = clean_name(name or path.name.partition(".")[0], "data set")
+            made = _arrived(store, adding_data.add(store, path, wanted, _columns(mapping), skip_bad))
         record = records.data_record(store, made)
     show(
         as_json,

@@ -20,7 +20,7 @@ from studio.words import size
 
 SHOWN_CHARACTERS = 1500  # of one message; the rest is asked for
 WHOLE_CHARACTERS = 1_000_000  # of one message when a single row is asked for whole
-SOURCES = {"sample": "Sample that comes with the studio", "file": "File", "cleaned": "Cleaned copy"}
+SOURCES = {"sample": "Sample that comes with the studio", "file": "File", "hub": "Hub", "cleaned": "Cleaned copy"}
 DETECTED = ("container", "packed", "encoding", "delimiter", "files")  # what is told of the file, in this order
 
 Facts = dict[str, Any]
@@ -107,7 +107,7 @@ def _facts(data: DataSet, size_bytes: int | None) -> list[tuple[str, str]]:
     if made_from:
         source = f"Copy of {made_from.get('name')} without {int(made_from.get('left_out') or 0):,} of its rows"
     return [
-        ("Source", f"{source}: {file}" if file and data.source == "file" else source),
+        ("Source", f"{source}: {file}" if file and data.source in ("file", "hub") else source),
         ("Columns", _columns(data.facts.get("columns"))),
         ("Kind of file", _detected(data.facts.get("detected"))),
         ("Size", "its rows are gone from disk" if size_bytes is None else size(size_bytes)),

@@ -15,7 +15,7 @@ import gradio as gr
 from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import DataSet
-from studio import data_adding, data_checks, data_facts, data_tokens
+from studio import data_adding, data_checks, data_facts, data_hub, data_tokens
 from studio.actions import NotNow
 from studio.page import Studio
 from studio.question import Answer, fields, whole
@@ -81,6 +81,7 @@ def questions(studio: Studio) -> list[Question]:
     return [
         *_of_data_sets(studio.store),
         *data_adding.questions(studio.store),
+        *data_hub.questions(studio.store),
         *data_checks.questions(studio.store),
         *data_tokens.questions(studio),
     ]

@@ -41,9 +41,19 @@ def _failed(error: Exception) -> int:
     from engine.settings import SettingsError
     from jobs.ask import AnswererError
     from jobs.examining import ExamineError
+    from jobs.hub_data import HubDataError
     from studio.actions import ActionError, NotNow
 
-    asked_wrong = (SettingsError, DataError, ExamineError, NotFound, NameRefused, ActionError, UsageError)
+    asked_wrong = (
+        SettingsError,
+        DataError,
+        ExamineError,
+        NotFound,
+        NameRefused,
+        ActionError,
+        UsageError,
+        HubDataError,
+    )
     if isinstance(error, (*asked_wrong, StoreError, AnswererError, CommandFailed)):
         _tell(error)
         return BAD_VALUES if isinstance(error, asked_wrong) and not isinstance(error, NotNow) else FAILED

@@ -19,7 +19,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "3f9c0de5" * 5
-LARGE = (".safetensors", ".bin", ".gguf")
+LARGE = (".safetensors", ".bin", ".gguf", ".parquet")
+KIND = "(?:datasets/)?"  # what stands before the name of a data set
 
 
 @dataclass
@@ -52,11 +53,12 @@ class Faults:
 
 
 class StandIn:
-    """The hub: models by id, and the address to reach it at."""
+    """The hub: models by id, data sets by "datasets/" and their id, and the address to reach it at."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.models: dict[str, Path] = {}
+        self.cards: dict[str, object] = {}  # what the card of a data set says of its files
         self.asked: list[Asked] = []
         self.faults = Faults()
 
@@ -113,14 +115,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(Asked(self.command, path, {k.lower(): v for k, v in self.headers.items()}))
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+        if found := re.fullmatch(r"/api/(?:models/)?((?:datasets/)?[^/]+/[^/]+)(?:/revision/(.+))?", path):
             self._facts(found[1], found[2] or "main")
         elif found := re.fullmatch(rf"/api/models/([^/]+/[^/]+)/tree/{COMMIT}", path):
             self._json([_in_tree(file) for file in sorted(self.hub.models[found[1]].iterdir())])
-        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        elif found := re.fullmatch(rf"/({KIND}[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._resolve(found[1], found[2], found[3])
-        elif found := re.fullmatch(r"/stored/([^/]+/[^/]+)/(.+)", path.replace("--", "/", 1)):
-            self._content(self.hub.models[found[1]] / found[2])
+        elif found := re.fullmatch(r"/stored/([^/]+)/(.+)", path):
+            self._content(self.hub.models[found[1].replace("--", "/")] / found[2])
         else:
             self._refuse(404, "")
 
@@ -130,9 +132,16 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in ("main", "v1", COMMIT):
             self._refuse(404, "RevisionNotFound")
             return
-        files = sorted(self.hub.models[id].iterdir())
-        facts = {"id": id, "sha": COMMIT, "private": False, "gated": "auto" if self.hub.faults.gated else False}
-        self._json({**facts, "siblings": [_listed(file) for file in files]})
+        folder = self.hub.models[id]
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        facts = {
+            "id": id,
+            "cardData": {"configs": self.hub.cards[id]} if id in self.hub.cards else {},
+            "sha": COMMIT,
+            "private": False,
+            "gated": "auto" if self.hub.faults.gated else False,
+        }
+        self._json({**facts, "siblings": [_listed(file) | {"rfilename": _below(folder, file)} for file in files]})
 
     def _stopped(self, id: str) -> bool:
         faults = self.hub.faults
@@ -210,6 +219,10 @@ def _listed(file: Path) -> dict[str, Any]:
     if file.suffix in LARGE:
         about["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
     return about
+
+
+def _below(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()
 
 
 def _in_tree(file: Path) -> dict[str, Any]:

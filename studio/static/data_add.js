@@ -1,13 +1,14 @@
-// The card that adds a data set: from a file, from a path on this machine, or from pasted rows. Shows at once how the
+// The card that adds a data set: from a file, a path on this machine, pasted rows, or a hub (data_hub.js). Shows at once how the
 // beginning of it is understood, and lets a person say which column is what. Every text goes in as text. Knows nothing
 // about the list of data sets.
 
 import { h, keyed, say, show, whole } from "./dom.js";
+import { DataHub } from "./data_hub.js";
 import { makePiece } from "./data_rows.js";
 import { seg } from "./seg.js";
 
 const MOST_UPLOADED = 200e6; // bytes; the studio takes no more
-const WAYS = [["file", "File"], ["path", "Path on this machine"], ["paste", "Paste"]];
+const WAYS = [["file", "File"], ["path", "Path on this machine"], ["paste", "Paste"], ["hub", "From a hub"]];
 const SHAPES = {
   answers: { word: "Prompt and answer", roles: ["system", "prompt", "input", "answer"] },
   talk: { word: "Conversation", roles: ["messages"] },
@@ -38,6 +39,7 @@ export class DataAdd {
     this.turn = (this.turn ?? 0) + 1;
     show(this.found, false);
     say(this.told, "");
+    this.hub.forget();
   }
 
   async takeFile(file) {
@@ -175,7 +177,7 @@ export class DataAdd {
     this.doing = h("p", { class: "status", role: "status" });
     this.close = h("button", { type: "button", class: "small", onclick: () => this.leave() }, "Close");
     const ways = seg("Where the data comes from", "data-way", WAYS, (way) => this.choose(way));
-    this.panels = { file: this.makeDrop(), path: this.makePath(), paste: this.makePaste() };
+    this.panels = { file: this.makeDrop(), path: this.makePath(), paste: this.makePaste(), hub: this.makeHub() };
     this.card = h("section", { class: "card data-add" },
       h("div", { class: "card-head" }, h("h2", {}, "Add data"), this.close), ways, Object.values(this.panels), this.doing, this.told, this.makeFound());
   }
@@ -206,6 +208,11 @@ export class DataAdd {
     this.text = h("textarea", { rows: 6, "aria-label": "Rows to paste", spellcheck: "false" });
     const go = h("form", { novalidate: true, onsubmit: (event) => this.submit(event, { text: this.text.value }) }, this.text, h("button", { type: "submit", class: "small" }, "Look at it"));
     return h("div", {}, go);
+  }
+
+  makeHub() {
+    this.hub = new DataHub(this.ask, this.told, (words) => this.busy(words), (made) => this.added(made));
+    return this.hub.panel;
   }
 
   submit(event, source) {
