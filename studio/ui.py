@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from studio import compare_tab, data_tab, library_tab, runs_tab, train_tab
+from studio import compare_tab, data_tab, library_tab, runs_tab, suites_card, train_tab
 from studio.page import Studio
 from studio.shell import FIELDS, Shell, connect, hidden, top_bar
 
@@ -25,7 +25,19 @@ def build_page(studio: Studio) -> gr.Blocks:
                 library_tab.build(studio, shell)
             with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
                 compare_tab.build(studio, shell)
+                suites_card.build(studio)
             with gr.Tab("Data", id="data", elem_id="tab-data"):
                 data_tab.build(studio, shell)
         connect(shell)
+    _spare_progress(page)
     return page
+
+
+def _spare_progress(page: gr.Blocks) -> None:
+    """Name no piece on which the progress of an event would be shown; those of this page are all shown nowhere.
+
+    Otherwise Gradio tells every output that any event ever had, and what stands in it, of every change of an event,
+    and copies all their properties each time: with a whole tab among the outputs that is a third of loading a page.
+    """
+    for event in page.fns.values():
+        event.show_progress_on = []

@@ -68,6 +68,11 @@ def test_no_event_shows_gradios_own_progress(page: Any) -> None:
     assert [d["api_name"] for d in backend] == [], loud
 
 
+def test_no_piece_of_the_page_is_told_of_every_change_of_an_event(page: Any) -> None:
+    told = [event["show_progress_on"] for event in page.get_config_file()["dependencies"]]
+    assert told == [[]] * len(told)
+
+
 def test_two_pages_can_be_built_in_one_process(studio: Studio) -> None:
     first, second = in_a_loop(lambda: (build_page(studio), build_page(studio)))
     assert first is not second

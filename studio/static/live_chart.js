@@ -141,13 +141,18 @@ export class LiveChart {
     this.draw();
   }
 
-  /** Draw what is known. Calls during a drawing are put together into one more. */
+  get inSight() {
+    return this.parts.plot.isConnected && this.parts.plot.clientWidth > 0;
+  }
+
+  /** Draw what is known, once there is a curve in sight. Calls during a drawing are put together into one more. */
   async draw() {
+    if (!this.series || !this.inSight) return;
     if (this.busy) return void (this.again = true);
     this.busy = true;
     try {
       const Plotly = await plotly(this.url);
-      if (this.parts.plot.isConnected && this.parts.plot.clientWidth > 0) await this.paint(Plotly);
+      if (this.inSight) await this.paint(Plotly);
     } catch (error) {
       if (!this.drawn) say(this.parts.plot, `${error.message} Reload the page to try again.`);
     } finally {

@@ -1,9 +1,9 @@
 """A real studio in a process of its own, and a real Chromium that looks at it.
 
 The server has a free port and a data folder whose starter model is the tiny one, so that nothing is downloaded. One
-server and one browser profile serve a whole file of tests, so that a page's scripts are fetched and compiled once; what
-a page keeps in the profile goes when its test ends. Page, runner, workers and answerer are forked from a process that
-has imported what they need; `test_whole_path.py` starts them as a person does.
+server serves a whole file of tests, and one window all of them, so that a page's scripts are compiled once; what a page
+keeps in the browser goes when its test ends. Page, runner, workers and answerer are forked from a process that has
+imported what they need; `test_whole_path.py` starts them as a person does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Request, Route, expect, sync_playwright
 
 from adapters_store.store import Store
 from studio import launch
@@ -142,9 +142,9 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def profile(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser profile for one file of tests."""
+    """A browser profile for all files of tests."""
     with browser.new_context(viewport=DESK) as profile:
         yield profile
 
@@ -187,15 +187,19 @@ def pages_of(browser: Browser, studio: Served) -> Iterator[OpenPage]:
 
 def _pages_in(profile: BrowserContext, studio: Served) -> Iterator[OpenPage]:
     faults: list[str] = []
+    left = list(profile.pages)  # the window of the test before: its scripts are compiled, which is half of opening one
 
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: _only_here(request.url, faults))
+    def failed(error: Error) -> None:
+        faults.append(str(error))
+
+    def asked(request: Request) -> None:
+        _only_here(request.url, faults)
 
     def open_it(query: str = "", phone: bool = False, prepare: Callable[[Page], None] | None = None) -> Page:
-        page = profile.new_page()
+        page = left.pop() if left else profile.new_page()
         page.set_viewport_size(PHONE if phone else DESK)
-        watch(page)
+        page.on("pageerror", failed)
+        page.on("request", asked)
         page.set_default_timeout(45_000)
         if prepare:
             prepare(page)
@@ -206,9 +210,15 @@ def _pages_in(profile: BrowserContext, studio: Served) -> Iterator[OpenPage]:
 
     yield open_it
     for page in profile.pages:
-        page.evaluate("localStorage.clear()")
-        page.close()
+        page.evaluate("{ localStorage.clear(); sessionStorage.clear() }")
     profile.clear_cookies()
+    for page in profile.pages[1:]:
+        page.close()
+    for page in profile.pages:
+        page.unroute_all(behavior="ignoreErrors")
+        page.goto("about:blank")
+        page.remove_listener("pageerror", failed)
+        page.remove_listener("request", asked)
     assert faults == []
 
 
