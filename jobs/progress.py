@@ -18,6 +18,7 @@ SAVED = {  # by kind; of the others it is a model
     "data": "data set",
     "clean": "data set",
     "examine": "findings",
+    "suite": "answers",
 }
 FIRST_STEPS = "First steps. Loss and time left follow in a moment."
 
@@ -90,17 +91,22 @@ def job_sentence(job: Progressing) -> str:
     sentences: dict[str, Callable[[], str]] = {
         "queued": lambda: _joined([job.why, "Waiting for its turn."]),
         "starting": lambda: _stage(job) or "Starting.",
-        "running": lambda: _training(job) if job.kind == "train" else _fetching(job),
+        "running": lambda: _RUNNING.get(job.kind, _fetching)(job),
         "finishing": lambda: f"Saving the {SAVED.get(job.kind, 'model')}.",
         "completed": lambda: _completed(job),
         "stopped": lambda: _stopped(job),
         "paused": lambda: job.why or "Paused.",
-        "cancelled": lambda: job.why or "Cancelled. Nothing was kept.",
+        "cancelled": lambda: job.why or cancelled(job.kind),
         "interrupted": lambda: job.why or "Interrupted. Start it again.",
         "failed": lambda: job.why or "It failed. The log has the details.",
     }
     interruption = _interruption(job.progress) if job.state in TELLING else ""
     return _joined([sentences[job.state](), interruption])
+
+
+def measured(kind: str) -> tuple[str, str]:
+    """Where the progress of a job of this kind says how much is done, and how much there is."""
+    return ("step", "steps") if kind in ("train", "suite") else ("done_bytes", "total_bytes")
 
 
 def _interruption(p: Mapping[str, Any]) -> str:
@@ -110,9 +116,23 @@ def _interruption(p: Mapping[str, Any]) -> str:
 
 def again(kind: str, step: int | None = None) -> str:
     """What to do about a job that was interrupted. `step`: that of a run's newest checkpoint, if it has one."""
+    if kind == "suite":
+        return "Start it again; it goes on with the prompts that are left."
     if kind != "train":
         return "Start it again."  # what is fetched may go on where it stopped
     return f"Continue it from step {step}." if step else "Start it again; it begins from the first step."
+
+
+def goes_on(kind: str, step: int | None) -> str:
+    """How a job that is queued again by itself goes on. `step` as in `again`."""
+    if kind == "suite":
+        return "It goes on with the prompts that are left."
+    return f"It goes on from step {step}." if step else "It begins again."
+
+
+def cancelled(kind: str) -> str:
+    """What is said of a job of this kind that was cancelled while it worked."""
+    return f"Cancelled. {'What was answered is' if kind == 'suite' else 'Nothing was'} kept."
 
 
 def paused(step: int | None) -> str:
@@ -133,6 +153,13 @@ def _training(job: Progressing) -> str:
     if p.get("seconds_left") is not None:
         said.append(f"About {duration(p['seconds_left'])} left.")
     return _joined(said)
+
+
+def _asking(job: Progressing) -> str:
+    p = job.progress
+    if p.get("seconds_left") is None:
+        return _stage(job) or "Starting."
+    return f"Prompt {p['step']} of {p['steps']}. About {duration(p['seconds_left'])} left."
 
 
 def _loss(p: Mapping[str, Any]) -> str:
@@ -164,12 +191,17 @@ def _fetching(job: Progressing) -> str:
     return f"{stage}: {done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB."
 
 
+_RUNNING = {"train": _training, "suite": _asking}
+
+
 def _completed(job: Progressing) -> str:
     return _joined([f"Done{_after(job)}.", _kept(job.progress) if job.kind == "train" else ""])
 
 
 def _stopped(job: Progressing) -> str:
     p = job.progress
+    if job.kind == "suite":
+        return f"Stopped after {p.get('step', 0)} of {p.get('steps', 0)} prompts. What was answered is kept."
     where = f" at step {p['step']} of {p['steps']}" if p.get("step") else ""
     return _joined([f"Stopped{where}{_after(job, ' after ')}.", job.why, _kept(p)])
 

@@ -29,7 +29,8 @@ BEAT = 10.0  # seconds between two heartbeats
 PATIENCE = 20  # tries while the library is busy, each half a minute
 REPORT = 1.0  # seconds between two reports at least: a commit costs milliseconds
 
-ON_DEVICE = frozenset({"train"})  # kinds that wait for the device; the others go beside them
+ON_DEVICE = frozenset({"train", "suite"})  # kinds that wait for the device; the others go beside them
+RESUMING = ("train", "suite")  # kinds that go on by themselves after an interruption: what they did is not lost
 QUEUE_PAUSED = "queue_paused"  # the setting: whether waiting runs stay where they are
 SPARE_MEMORY = "spare_memory"  # the setting: whether a run goes on with fewer rows at once when memory is too small
 
@@ -59,15 +60,21 @@ def may_start(store: Store) -> list[Job]:
 def next_to_start(waiting: Iterable[Job], busy_kinds: Iterable[str]) -> list[Job]:
     """The waiting jobs that may start now: the first of each kind that nothing is busy with.
 
-    Training waits for the device, so one at a time; fetches go beside it, and one after another among themselves.
+    Runs and suites wait for the device, so one of them at a time; fetches go beside it, and one after another among
+    themselves.
     """
-    busy = set(busy_kinds)
+    busy = set(map(_occupied, busy_kinds))
     chosen = []
     for job in waiting:
-        if job.kind not in busy:
-            busy.add(job.kind)
+        if _occupied(job.kind) not in busy:
+            busy.add(_occupied(job.kind))
             chosen.append(job)
     return chosen
+
+
+def _occupied(kind: str) -> str:
+    """What a job of this kind keeps others from."""
+    return "device" if kind in ON_DEVICE else kind
 
 
 def patiently(action: Callable[[], R]) -> R:

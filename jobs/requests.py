@@ -164,5 +164,6 @@ KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Answers]] = {
     "compare": compare,
     "describe": describe,
     "proof": proof,
+    "held_out": held_out,
 }
 STREAMED = {"compare"}  # their items are parts; the one item of the others is the result

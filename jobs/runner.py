@@ -27,8 +27,8 @@ from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 from jobs import process
-from jobs.progress import again
-from jobs.queue import may_start, missing_end, next_to_start
+from jobs.progress import again, cancelled, goes_on
+from jobs.queue import RESUMING, may_start, missing_end, next_to_start
 
 log = logging.getLogger("runner")
 
@@ -129,21 +129,21 @@ class Runner:
 
     def _resume_after_restart(self) -> None:
         """Queue the runs again that were interrupted because the machine went down."""
-        for job in self._store.jobs(kinds=["train"], states=["interrupted"], limit=1000)[::-1]:
+        for job in self._store.jobs(kinds=RESUMING, states=["interrupted"], limit=1000)[::-1]:
             if job.owner is not None and job.owner.boot != process.boot_id():
                 self._continue(job.id)
 
     def _continue(self, job_id: int) -> None:
         """Queue a run again that was interrupted without anybody wanting it: not for ever, and not if told not to."""
         job = self._store.job(job_id)
-        if job.kind != "train" or job.state != "interrupted" or not auto_resume(self._store):
+        if job.kind not in RESUMING or job.state != "interrupted" or not auto_resume(self._store):
             return
         # Not attempts: each pause makes one more of them, and so does each time with fewer rows at once.
         times = sum((e.state_to, e.who) == ("interrupted", "runner") for e in self._store.job_events(job.id))
         if times >= MOST_ATTEMPTS:
             log.warning("job %s was interrupted %s times and is left to a person", job.id, times)
             return
-        where = f"It goes on from step {job.checkpoint_step}." if job.checkpoint_step else "It begins again."
+        where = goes_on(job.kind, job.checkpoint_step)
         self._store.move(job.id, "queued", why=f"{_first_sentence(job.why)} {where}", who="runner")
 
     def _give_up(self, job: Job, returncode: int) -> None:
@@ -194,7 +194,7 @@ def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[s
     if end := missing_end(job):
         return end, ""
     if job.stop == "cancel":
-        return "cancelled", "Cancelled. Nothing was kept."
+        return "cancelled", cancelled(job.kind)
     what_next = again(job.kind, job.checkpoint_step)
     if job.stop == "pause" and job.state != "finishing":
         return "paused", f"Its worker was gone before it had paused. {what_next}"

@@ -3,8 +3,8 @@
     python -m jobs.worker JOB_ID --data-dir DIR
 
 This is an edge: whatever goes wrong is logged with its traceback and becomes one sentence in the job. What a job of a
-kind does is in `training.py`, `fetching.py`, `importing.py`, `exporting.py` and `adding_data.py`; who starts workers is
-in `runner.py`.
+kind does is in `training.py`, `fetching.py`, `importing.py`, `exporting.py`, `adding_data.py`, `examining.py` and
+`asking_suites.py`; who starts workers is in `runner.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adapters_store.tables import Job
 from engine.settings import parse
 from jobs import errors, process
 from jobs.ending import Ended, Ending
-from jobs.progress import again, paused
+from jobs.progress import again, cancelled, paused
 from jobs.queue import Lease, missing_end, spares_memory
 
 log = logging.getLogger("worker")
@@ -74,6 +74,10 @@ def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
         from jobs import examining
 
         examining.run(store, lease, ending)
+    elif lease.job.kind == "suite":
+        from jobs import asking_suites
+
+        asking_suites.run(store, lease, ending)
     else:
         from jobs import fetching
 
@@ -84,7 +88,7 @@ def _record_end(store: Store, lease: Lease, ending: Ending) -> None:
     if lease.lost:
         log.warning("job %s is no longer ours; nothing was written", lease.job.id)
     elif lease.stop == "cancel":
-        lease.move("cancelled", "Cancelled. Nothing was kept.")
+        lease.move("cancelled", cancelled(lease.job.kind))
     elif lease.stop == "pause":
         lease.move("paused", paused(store.job(lease.job.id).checkpoint_step))
     else:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from adapters_store.store import FINAL, Store
 from adapters_store.tables import Job
 from jobs import runner
-from jobs.progress import duration, job_sentence, loss_text
+from jobs.progress import duration, job_sentence, loss_text, measured
 from studio.terminal import plain, say
 
 POLL = 0.25  # seconds between two looks at a job
@@ -72,8 +72,7 @@ def _looks(store: Store, job_id: int, enough: threading.Event) -> Iterable[Job]:
 
 def _measure(job: Job) -> tuple[float, float | None]:
     """Done and all, in steps or bytes; no total while neither is known."""
-    keys = ("step", "steps") if job.kind == "train" else ("done_bytes", "total_bytes")
-    done, total = (job.progress.get(key) for key in keys)
+    done, total = (job.progress.get(key) for key in measured(job.kind))
     return float(done or 0), float(total) if total else None
 
 

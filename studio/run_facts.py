@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters_store.states import LIVE
 from adapters_store.tables import Job
-from jobs.progress import duration, job_sentence, loss_text
+from jobs.progress import duration, job_sentence, loss_text, measured
 from studio import again, method_words
 from studio.words import ANEW
 
@@ -22,6 +22,7 @@ KINDS = {
     "data": "data set",
     "examine": "examine",
     "clean": "clean",
+    "suite": "suite",
 }
 WORDS = {"stopped": "stopped, kept"}
 PLACES = ("next", "second", "third", "fourth", "fifth")
@@ -94,7 +95,7 @@ def word(job: Job) -> str:
 
 def share(job: Job) -> float | None:
     """How much is done, 0 to 1; None where it cannot be known yet or no longer matters."""
-    done, total = ("step", "steps") if job.kind == "train" else ("done_bytes", "total_bytes")
+    done, total = measured(job.kind)
     if job.state == "completed":
         return 1.0
     if not job.progress.get(total):
@@ -151,6 +152,8 @@ def _progress_fact(job: Job) -> str:
         return f"{float(seen.get('done_bytes') or 0) / 1e6:,.0f} of {float(seen['total_bytes']) / 1e6:,.0f} MB"
     if job.kind == "train" and seen.get("steps"):
         return f"step {int(seen.get('step') or 0):,} of {int(seen['steps']):,}"
+    if job.kind == "suite" and seen.get("step"):
+        return f"prompt {int(seen['step']):,} of {int(seen['steps']):,}"
     return str(seen.get("stage") or "starting")
 
 

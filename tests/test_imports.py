@@ -18,6 +18,7 @@ STUDIO_MAY = (
     "engine.data",
     "engine.starter",
     "engine.votes",
+    "engine.suites",
 )
 ARROWS = {
     "engine": ("engine",),
