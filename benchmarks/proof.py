@@ -16,6 +16,7 @@ import torch
 
 from engine import models, proof
 from engine.adapter import AdapterOnDisk
+from engine.along import along
 from engine.generate import compare
 from engine.methods import fit
 from engine.methods.lora import LoRALinear, LowRank
@@ -39,8 +40,9 @@ def main() -> None:
     began = time.perf_counter()
     *_, last = compare(base, who, ASKED, temperature=0, max_tokens=given.tokens)
     answered = time.perf_counter()
-    moved = proof.divergences(base, who, [ASKED] * len(who), last.ids)
+    read_again = along(base, who, [ASKED] * len(who), last.ids)
     read = time.perf_counter()
+    moved = [one and one.divergence for one in read_again]
     for one in who[1:]:
         proof.weights(base, one)
     of_adapters = time.perf_counter()

@@ -41,7 +41,7 @@ def token_logprobs(
     """
     last = len(ids) - first + 1
     wanted = torch.tensor(ids[first:], device=base.device.kind)
-    return [_of_tokens(_logits(base, one, ids, last)[:-1], wanted) for one in contestants]
+    return [_of_tokens(logits_of(base, one, ids, last)[:-1], wanted) for one in contestants]
 
 
 def reference_logprob(
@@ -72,7 +72,7 @@ def _own_tokens(contestant: AdapterOnDisk | None) -> int:
     return 0 if contestant is None or contestant.prompt is None else len(contestant.prompt)
 
 
-def _logits(base: LoadedBase, contestant: AdapterOnDisk | None, ids: Sequence[int], last: int) -> Tensor:
+def logits_of(base: LoadedBase, contestant: AdapterOnDisk | None, ids: Sequence[int], last: int) -> Tensor:
     """The logits of the `last` positions of a row: (last, V)."""
     options: dict[str, Any] = {"use_cache": False}
     if "logits_to_keep" in inspect.signature(base.model.forward).parameters:

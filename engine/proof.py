@@ -1,13 +1,13 @@
-"""Proof of an answer: which tensors gave it, and how far they moved the model along it.
+"""Proof of an answer: which tensors gave it, and by which template it was asked.
 
-Made after the answers are complete, so that it costs none of their speed. Knows nothing about the library or the page.
+Made after the answers are complete, so that it costs none of their speed. How far the tensors moved the model is in
+`along.py`. Knows nothing about the library or the page.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,12 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.adapter import AdapterOnDisk
-from engine.data.render import prompt_ids
-from engine.data.template import Message
-from engine.methods.attach import attached
 from engine.models import LoadedBase
-
-AT_ONCE = 32  # positions whose distributions are held at a time
 
 _OF_BASES: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # frozen, so hashed once
 
@@ -58,46 +53,3 @@ def _hashed(parts: Any) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-@torch.inference_mode()
-def divergences(
-    base: LoadedBase,
-    contestants: Sequence[AdapterOnDisk | None],
-    messages: Sequence[Sequence[Message]],
-    answers: Sequence[Sequence[int]],
-    should_stop: Callable[[], bool] = lambda: False,
-) -> list[float | None]:
-    """How far each contestant moved the model: mean KL(contestant || base) of the distributions of the next token.
-
-    In nats, over all places of the contestant's own answer to `messages[i]`: before its first token, and after each of
-    `answers[i]`. None for the base itself, and from where `should_stop` said so, asked between two contestants.
-    """
-    told: list[float | None] = []
-    for contestant, asked, answer in zip(contestants, messages, answers, strict=True):
-        if contestant is None or should_stop():
-            told.append(None)
-            continue
-        prompt = prompt_ids(base.tokenizer, asked)
-        moved, plain = (_logits(base, who, [*prompt, *answer], len(answer) + 1) for who in (contestant, None))
-        told.append(_mean_divergence(moved, plain))
-    return told
-
-
-def _logits(base: LoadedBase, contestant: AdapterOnDisk | None, ids: list[int], last: int) -> Tensor:
-    """The logits of the `last` positions of a row: (last, V)."""
-    options: dict[str, Any] = {"use_cache": False}
-    if "logits_to_keep" in inspect.signature(base.model.forward).parameters:
-        options["logits_to_keep"] = last
-    with attached(base.model, [contestant]):
-        out = base.model(input_ids=torch.tensor([ids], device=base.device.kind), **options)
-    logits: Tensor = out.logits[0, -last:]
-    return logits
-
-
-def _mean_divergence(moved: Tensor, plain: Tensor) -> float:
-    total = 0.0
-    for first in range(0, len(moved), AT_ONCE):
-        p, q = (logits[first : first + AT_ONCE].float().log_softmax(-1) for logits in (moved, plain))
-        total += float((p.exp() * (p - q)).sum(-1).double().sum())
-    return max(0.0, total / len(moved))

@@ -13,7 +13,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
@@ -40,7 +40,7 @@ class Answerer:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._turn = threading.Lock()
+        self._turns = Turns()
         self._numbers = itertools.count(1)
         self._child: _Child | None = None
 
@@ -50,8 +50,23 @@ class Answerer:
         Raises:
             AnswererError: refused, failed, died, or no answer in time.
         """
+        return self._result(self._ask(kind, deadline, payload))
+
+    def request_in_spare_time(self, kind: str, *, deadline: float, **payload: object) -> dict[str, Any]:
+        """`request`, but anybody else who asks comes first: then it is taken back, and asked again once nobody waits.
+
+        Raises:
+            AnswererError: as `request`; `deadline` is for all attempts together.
+        """
+        until = time.monotonic() + deadline
+        while True:
+            answer = self._result(self._ask(kind, until - time.monotonic(), payload, spare=True))
+            if not answer.get("cancelled"):
+                return answer
+
+    def _result(self, messages: Generator[dict[str, Any]]) -> dict[str, Any]:
         answer: dict[str, Any] = {}
-        for message in self._ask(kind, deadline, payload):
+        for message in messages:
             answer = message.get("result", answer)
         return answer
 
@@ -72,16 +87,21 @@ class Answerer:
         if child is not None:
             child.close()
 
-    def _ask(self, kind: str, deadline: float, payload: dict[str, object]) -> Generator[dict[str, Any]]:
+    def _ask(
+        self, kind: str, deadline: float, payload: dict[str, object], spare: bool = False
+    ) -> Generator[dict[str, Any]]:
         until = time.monotonic() + deadline
-        if not self._turn.acquire(timeout=deadline):
-            raise AnswererError(f"The model was busy with another request for {deadline:.0f} s. Try again.")
+        if not self._turns.take(deadline, spare):
+            busy = "The model had no time to spare." if spare else f"The model was busy for {deadline:.0f} s."
+            raise AnswererError(f"{busy} Try again.")
         try:
             number = next(self._numbers)
             child = self._send({"id": number, "kind": kind, **payload})
+            if spare:
+                self._turns.give_way_by(lambda: child.send({"cancel": number}))
             yield from self._replies(child, number, until, deadline)
         finally:
-            self._turn.release()
+            self._turns.release()
 
     def _send(self, message: dict[str, object]) -> _Child:
         """Hand the message to a child that takes it: the one at hand, or a new one when that died in its sleep."""
@@ -131,12 +151,59 @@ class Answerer:
             child.kill()
 
 
+class Turns:
+    """Who may ask now: one at a time, and those that ask in spare time after all others."""
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._taken = False
+        self._waiting = 0  # that do not ask in spare time
+        self._give_way: Callable[[], object] | None = None
+
+    def take(self, deadline: float, spare: bool) -> bool:
+        """Wait for a turn; False when there was none in time. Who has one in spare time is told to give way."""
+        with self._free:
+            if spare:
+                return self._taken_when(lambda: not self._taken and not self._waiting, deadline)
+            self._waiting += 1
+            try:
+                self._say_so()
+                return self._taken_when(lambda: not self._taken, deadline)
+            finally:
+                self._waiting -= 1
+                self._free.notify_all()
+
+    def give_way_by(self, give_way: Callable[[], object]) -> None:
+        """What to do, in a turn in spare time, as soon as somebody else waits; at once where somebody does."""
+        with self._free:
+            self._give_way = give_way
+            if self._waiting:
+                self._say_so()
+
+    def release(self) -> None:
+        """Give the turn back."""
+        with self._free:
+            self._taken, self._give_way = False, None
+            self._free.notify_all()
+
+    def _taken_when(self, free: Callable[[], bool], deadline: float) -> bool:
+        mine = self._free.wait_for(free, max(0.0, deadline))
+        self._taken = self._taken or mine
+        return mine
+
+    def _say_so(self) -> None:
+        give_way, self._give_way = self._give_way, None
+        if give_way is not None:
+            give_way()
+
+
 class _Child:
     """The process with its two pipes. A thread reads its lines, so that waiting for one can have a deadline."""
 
     def __init__(self, log: Path) -> None:
         self._process = process.start_piped(process.module_command("jobs.answerer"), log)
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self._writing = threading.Lock()  # a request is also taken back by whoever waits for it
         self._reader = threading.Thread(target=self._read, name="answerer-reader", daemon=True)
         self._reader.start()
 
@@ -153,8 +220,9 @@ class _Child:
         if self._process.poll() is not None:
             return False
         try:
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
+            with self._writing:
+                self._process.stdin.write(json.dumps(message) + "\n")
+                self._process.stdin.flush()
         except (OSError, ValueError):  # broken pipe, or closed by close()
             return False
         return True

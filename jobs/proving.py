@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 
 
 def proof(desk: Desk, payload: Mapping[str, Any], should_stop: Callable[[], bool]) -> Generator[dict[str, Any]]:
-    """By contestant `weights`, the hash of the tensors that answered, and `divergences`; and the template's hash."""
+    """By contestant `weights`, the hash of the tensors that answered, `divergences`, and `along`, the pieces of its
+    answer as `engine.along.Piece`; and the template's hash."""
     from engine import proof
+    from engine.along import along
     from jobs.seats import messages_of
 
     desk.use_threads(payload.get("threads"))
     base, contestants = desk.seated(payload)
-    moved = proof.divergences(base, contestants, messages_of(payload), payload["ids"], should_stop)
+    read = along(base, contestants, messages_of(payload), payload["ids"], should_stop)
     yield {
         "weights": [proof.weights(base, one) for one in contestants],
-        "divergences": moved,
+        "divergences": [one and one.divergence for one in read],
+        "along": [one and one.pieces for one in read],
         "template": proof.template(base),
     }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobs import seats
 from jobs.held_out import held_out
+from jobs.likening import letters, reference
 from jobs.proving import proof
 from jobs.warm import stamp
 
@@ -134,9 +135,8 @@ def score(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
 
 
 def compare(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
-    """All contestants answer the same messages, as rows of one batch; a part for each token."""
+    """All contestants of one base answer, each what its seat is asked; a part for each token."""
     from engine import generate
-    from engine.sampling import Narrowing
 
     desk.use_threads(payload.get("threads"))
     base, contestants = desk.seated(payload)
@@ -164,6 +164,8 @@ KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Answers]] = {
     "compare": compare,
     "describe": describe,
     "proof": proof,
+    "reference": reference,
+    "letters": letters,
     "held_out": held_out,
 }
 STREAMED = {"compare"}  # their items are parts; the one item of the others is the result

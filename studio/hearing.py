@@ -117,21 +117,24 @@ class Hearing:
         self._prove(len(self.sittings) - 1)
         weights: list[str | None] = [None] * len(kept.answers)
         moved: list[float | None] = [None] * len(kept.answers)
+        along: list[Any] = [None] * len(kept.answers)
         templates: dict[str, str | None] = {}
         for sitting, proof in zip(self.sittings, self._proofs, strict=True):
             if proof is None:
                 raise AnswererError("One of the models could not be asked for its proof any more.")
-            for place, hashed, divergence in zip(sitting.places, proof["weights"], proof["divergences"], strict=True):
-                weights[place], moved[place] = hashed, divergence
-                templates[str(place)] = proof["template"]
+            for at, place in enumerate(sitting.places):
+                weights[place], moved[place] = proof["weights"][at], proof["divergences"][at]
+                templates[str(place)], along[place] = proof["template"], proof["along"][at]
         how = {"template": templates["0"]} if len(self.sittings) == 1 else {"templates": templates}
+        self._store.keep_along(kept.id, along)
         return self._store.prove(kept.id, weights, moved, **how)
 
     def _prove(self, number: int) -> None:
         last = self._last[number]
         assert last is not None
         payload = self.sittings[number].payload
-        self._proofs[number] = self._answerer.request("proof", deadline=PROOF_SECONDS, ids=last["ids"], **payload)
+        ask = self._answerer.request_in_spare_time  # so that nobody waits for it with a question
+        self._proofs[number] = ask("proof", deadline=PROOF_SECONDS, ids=last["ids"], **payload)
 
 
 def _joined(all_sittings: Sequence[Sitting], last: Sequence[Snapshot | None], count: int) -> dict[str, Any] | None:

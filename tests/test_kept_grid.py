@@ -37,8 +37,13 @@ class Told:
     def stream(self, kind: str, **asked: Any) -> Iterator[dict[str, Any]]:
         yield ANSWERED
 
-    def request(self, kind: str, **asked: Any) -> dict[str, Any]:
-        return {"weights": ["aa11", "bb22", "bb22"], "divergences": [None, 0.41, 0.0001], "template": "cc33"}
+    def request_in_spare_time(self, kind: str, **asked: Any) -> dict[str, Any]:
+        return {
+            "weights": ["aa11", "bb22", "bb22"],
+            "divergences": [None, 0.41, 0.0001],
+            "template": "cc33",
+            "along": [None] * 3,
+        }
 
 
 @pytest.fixture
