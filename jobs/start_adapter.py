@@ -5,10 +5,10 @@ Rows and folders only: the tensors are read by `training.py`, and no torch is im
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from adapters_store.tables import Adapter, BaseModel, Job
 from engine.settings import RunSettings, parse
 from engine.shape import SHAPE, at_odds_with, continued
 
@@ -67,19 +67,19 @@ def deleted(adapter: Adapter) -> str:
     return f"The adapter {adapter.name} was deleted. Bring it back first: {RESTORE} {adapter.id}"
 
 
-def values_from(start: Adapter, data: DataSet, values: Mapping[str, object]) -> dict[str, object]:
-    """`values` for a run that starts from an adapter: its shape is the adapter's own.
+def values_from(start: Adapter, data_ids: Iterable[object], values: Mapping[str, object]) -> dict[str, object]:
+    """`values` for a run on these data sets that starts from an adapter: its shape is the adapter's own.
 
     On the same data, rows that were kept aside stay aside, or the run would be measured on rows it has learned.
     """
     shape = shape_of(start)
-    split = {name: getattr(shape, name) for name in split_kept(start, data.id)}
+    split = {name: getattr(shape, name) for name in split_kept(start, data_ids)}
     return {**split, **values, **{name: getattr(shape, name) for name in SHAPE}}
 
 
-def split_kept(start: Adapter, data_id: object) -> tuple[str, ...]:
-    """The names of SPLIT if the data set is the one that `start` was trained on, else none."""
-    return SPLIT if start.data_set_id is not None and start.data_set_id == data_id else ()
+def split_kept(start: Adapter, data_ids: Iterable[object]) -> tuple[str, ...]:
+    """The names of SPLIT if one of the data sets is one that `start` was trained on, else none."""
+    return SPLIT if {data.id for data, _ in start.mixture}.intersection(data_ids) else ()
 
 
 def _damage(store: Store, adapter: Adapter) -> str:

@@ -7,20 +7,21 @@ that needs tensors is queued as a job.
 
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from adapters_store.files import locate
 from adapters_store.store import FINAL, Store, StoreError
-from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job
+from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, Weighted
 from engine import starter
 from engine.misfits import misfits
 from engine.settings import RATES, Method, RunSettings, SettingsError, defaults_for, parse, usable
 from engine.shape import at_odds_with
 from engine.sizing import count
 from jobs import adding_data, runner, sources, start_adapter
-from studio import method_words
+from studio import method_words, mixtures
+from studio.mixtures import Weights
 from studio.words import clean_name, file_name, free_name
 
 OF_AN_ADAPTER = ("README.md", "adapter_config.json", "studio_adapter.json", "adapter_model.safetensors")  # if there
@@ -119,35 +120,45 @@ def start_run(
     key: str | None = None,
     start_adapter_id: int | None = None,
     grid: str | None = None,
+    mixture: Weights = (),
 ) -> Job:
     """Queue a run of the base model on the data set. Settings that `values` leaves out get the set's defaults.
 
-    With `start_adapter_id` the run starts from that adapter and keeps its shape. Asking again with the same `key` gives
-    the job of the first time.
+    `mixture` are all sets the run learns from with their weights; () for that one alone. With `start_adapter_id` it
+    starts from that adapter and keeps its shape. Asking again with the same `key` gives the job of the first time.
 
     Raises:
         SettingsError: all values that cannot be used, at once.
         NotFound: no such base model, data set or adapter.
-        ActionError: files are missing, the adapter is of another base, the disk is full.
+        ActionError: files are missing, the adapter is of another base, the disk is full, the mixture cannot be.
         QueueFull: no further job may wait.
     """
-    base, data = store.base_model(base_model_id), store.data_set(data_set_id)
+    base, mixed = store.base_model(base_model_id), mixture_of(store, mixture or [(data_set_id, 1.0)])
     start = _start(store, base, start_adapter_id)
-    settings = check_settings(base, data, values, start)
-    _check_files(store, base, data)
+    settings = check_settings(base, mixed, values, start)
+    _check_files(store, base, mixed)
     _check_room(store, base, settings)
-    wanted = clean_name(name, _run_name(store, data, settings, start))
+    wanted = clean_name(name, _run_name(store, mixed, settings, start))
     return queue(
         store,
         "train",
         wanted,
         settings.model_dump(mode="json"),
         base_model_id=base.id,
-        data_set_id=data.id,
+        data_set_id=mixed[0].data_set.id,
         start_adapter_id=start.id if start else None,
         key=key,
         grid=grid,
+        mixture=mixtures.weights(mixed),
     )
+
+
+def mixture_of(store: Store, weights: Weights) -> list[Weighted]:
+    """The data sets with these numbers and weights. NotFound; ActionError with all that is wrong with the mixture."""
+    mixed = [Weighted(store.data_set(id), weight) for id, weight in weights]
+    if told := mixtures.problems(mixed):
+        raise ActionError(" ".join(told))
+    return mixed
 
 
 def _start(store: Store, base: BaseModel, id: int | None) -> Adapter | None:
@@ -160,19 +171,23 @@ def _start(store: Store, base: BaseModel, id: int | None) -> Adapter | None:
     return start
 
 
-def _run_name(store: Store, data: DataSet, settings: RunSettings, start: Adapter | None) -> str:
+def _run_name(store: Store, mixture: Sequence[Weighted], settings: RunSettings, start: Adapter | None) -> str:
+    called = mixtures.called(mixture)
     if start is None:
-        return f"{data.name}-{method_words.suffix(settings)}"
-    wanted = start.name if start.data_set_id == data.id else f"{start.name}-{data.name}"
+        return f"{called}-{method_words.suffix(settings)}"
+    same = {data.id for data, _ in start.mixture} == {data.id for data, _ in mixture}
+    wanted = start.name if same else f"{start.name}-{called}"
     adapters, runs = store.adapters(limit=1000)[0], store.jobs(kinds=["train"], limit=1000)
     taken = {adapter.name for adapter in adapters} | {run.name for run in runs}
     return free_name(clean_name(wanted, "run"), taken)
 
 
 def check_settings(
-    base: BaseModel, data: DataSet, values: Mapping[str, object], start: Adapter | None = None
+    base: BaseModel, mixture: Sequence[Weighted], values: Mapping[str, object], start: Adapter | None = None
 ) -> RunSettings:
     """The full settings of a run from the given ones, checked alone, against the base model and its start.
+
+    Those that are left out follow from how many rows an epoch of the mixture has.
 
     Raises:
         SettingsError: all problems at once.
@@ -180,9 +195,9 @@ def check_settings(
     problems: list[str] = []
     if start is not None:
         problems += at_odds_with(start_adapter.shape_of(start), values, start.name)
-        values = start_adapter.values_from(start, data, values)
+        values = start_adapter.values_from(start, [data.id for data, _ in mixture], values)
     method: Method = next((known for known in RATES if known == values.get("method")), "lora")
-    settings = defaults_for(data.rows, method)
+    settings = defaults_for(mixtures.rows_an_epoch(mixture), method)
     try:
         settings = parse({**settings.model_dump(), **values})
     except SettingsError as error:
@@ -245,6 +260,7 @@ def queue(
     start_adapter_id: int | None = None,
     key: str | None = None,
     grid: str | None = None,
+    mixture: Weights = (),
 ) -> Job:
     """Put a job at the end of the queue, and see to it that a runner is there. QueueFull if it has no room."""
     job = store.submit(
@@ -256,16 +272,18 @@ def queue(
         start_adapter_id=start_adapter_id,
         key=key,
         grid=grid,
+        mixture=mixture,
     )
     runner.ensure(store.files.root)
     return job
 
 
-def _check_files(store: Store, base: BaseModel, data: DataSet) -> None:
+def _check_files(store: Store, base: BaseModel, mixture: Sequence[Weighted]) -> None:
     if not store.base_path(base).is_dir():
         raise NotNow(f"The files of the base model {base.name} are gone from {store.base_path(base)}.")
-    if not store.rows_path(data).is_file():
-        raise NotNow(f"The rows of the data set {data.name} are gone from disk. Upload the file again.")
+    for data, _ in mixture:
+        if not store.rows_path(data).is_file():
+            raise NotNow(f"The rows of the data set {data.name} are gone from disk. Upload the file again.")
 
 
 def _check_room(store: Store, base: BaseModel, settings: RunSettings) -> None:

@@ -14,7 +14,7 @@ import typer
 from studio.deferred import Deferred
 from studio.edge import CommandFailed, UsageError
 from studio.options import PLAIN, AsJson, Commands, DataDir
-from studio.terminal import plain, say, show, table
+from studio.terminal import facts, plain, say, show, table
 from studio.words import file_name
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ def list_adapters(
     show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
     if total > len(found):
         say(f"{total - len(found)} more; narrow it with --search.")
+
+
+@adapters.command("show")
+def show_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Show an adapter. What it was trained on and how, and what was measured."""
+    with asking.opened(data_dir) as store:
+        record = records.adapter_record(asking.adapter(store, which))
+    show(as_json, record, facts(record))
 
 
 @adapters.command("export")

@@ -118,6 +118,7 @@ def _queued(store: Store, job: Job, values: dict[str, object], name: str, start:
         store,
         base_model_id=job.base_model_id,
         data_set_id=job.data_set_id,
+        mixture=[(data.id, weight) for data, weight in job.mixture],
         values=values,
         name=name,
         key=key,

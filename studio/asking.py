@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from adapters_store.states import LIVE
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Weighted
 from jobs.ask import Answerer
 from jobs.progress import job_sentence
 from studio import actions
@@ -33,11 +33,16 @@ class Sampling(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """What a run begins with: its base, its data, and the adapter it starts from, if any."""
+    """What a run begins with: its base, its data, and the adapter it starts from, if any.
+
+    Attributes:
+        mixture: all data sets with their weights; `data` is the first of them.
+    """
 
     base: BaseModel
     data: DataSet
     start: Adapter | None
+    mixture: list[Weighted]
 
 
 @contextmanager
@@ -89,7 +94,22 @@ def known_data(store: Store, text: str) -> DataSet:
     return found[-1]
 
 
-def beginning(store: Store, data: str, model: str, start: str) -> Beginning:
+def weighted(store: Store, text: str) -> Weighted:
+    """The data set that `text` names, as `data_set`, with the weight behind its last `=`; 1 where there is none.
+
+    Raises:
+        UsageError, DataError: as `data_set`.
+    """
+    name, _, number = text.rpartition("=")
+    whole = not name or any(data.name == text for data in store.data_sets()) or Path(text).expanduser().exists()
+    try:
+        weight = float(number)
+    except ValueError:
+        whole = True
+    return Weighted(data_set(store, text), 1.0) if whole else Weighted(data_set(store, name), weight)
+
+
+def beginning(store: Store, data: Sequence[str], model: str, start: str) -> Beginning:
     """What a run begins with; an adapter to start from brings its base, and its data where none is named.
 
     Raises:
@@ -99,13 +119,13 @@ def beginning(store: Store, data: str, model: str, start: str) -> Beginning:
     begun = adapter(store, start) if start else None
     base = begun.base_model if begun and not model else None
     if data:
-        rows = data_set(store, data)
-    elif begun and begun.data_set:
-        rows = begun.data_set
+        mixture = [weighted(store, text) for text in data]
+    elif begun and begun.mixture:
+        mixture = begun.mixture
     else:
         whose = f" {begun.name} came without its own." if begun else ""
         raise UsageError(f"Give the data to learn from: --data NAME_OR_FILE.{whose}")
-    return Beginning(base or base_model(store, model or STARTER), rows, begun)
+    return Beginning(base or base_model(store, model or STARTER), mixture[0].data_set, begun, mixture)
 
 
 def base_model(store: Store, text: str) -> BaseModel:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,7 @@ from studio.line_commands import JobNumber, move_job, pause_run, queue
 from studio.log_commands import show_log
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
-from studio.terminal import plain, print_json, say, show, table
+from studio.terminal import facts, plain, print_json, say, show, table
 from studio.words import ANEW
 
 if TYPE_CHECKING:
@@ -70,8 +70,15 @@ jobs.add_typer(queue, name="queue")
 @with_settings
 def train(
     data: Annotated[
-        str, typer.Option("--data", metavar="DATA", help="A sample's name, a data set's name, or a file.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="A sample's name, a data set's name, or a file; given again, they are mixed. DATA=0.5 is a weight: "
+            "how often its rows come in an epoch, 1 if not given.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str,
         typer.Option("--model", metavar="MODEL", help="A base model's name or number.", show_default="starter"),
@@ -106,7 +113,7 @@ def train(
 ) -> None:
     """Fine-tune a base model and wait for the adapter."""
     with asking.opened(data_dir) as store:
-        chosen = asking.beginning(store, data, model, parent)
+        chosen = asking.beginning(store, data or (), model, parent)
         if grid:
             train_grid(store, chosen, values, grid, name, yes, detach, as_json)
             return
@@ -114,6 +121,7 @@ def train(
             store,
             base_model_id=chosen.base.id,
             data_set_id=chosen.data.id,
+            mixture=[(one.id, weight) for one, weight in chosen.mixture],
             values=values,
             name=name,
             start_adapter_id=chosen.start.id if chosen.start else None,
@@ -164,7 +172,7 @@ def show_job(number: JobNumber, as_json: AsJson = False, data_dir: DataDir = Non
         job = store.job(number)
         metrics = [records.metric_record(metric) for metric in store.metrics(number)] if as_json else []
     record = records.job_record(job)
-    show(as_json, {**record, "metrics": metrics}, _facts(record))
+    show(as_json, {**record, "metrics": metrics}, facts(record))
 
 
 @jobs.command("stop")
@@ -262,15 +270,6 @@ def check_health(
 
 
 # --- the edge -----------------------------------------------------------------------------------------------------
-
-
-def _facts(record: dict[str, Any]) -> str:
-    shown = {key: value for key, value in record.items() if value not in (None, "", {}, [])}
-    return "\n".join(f"{key:<11}{plain(_short(value))}" for key, value in shown.items())
-
-
-def _short(value: object) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items() if v is not None) if isinstance(value, dict) else str(value)
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job
-from engine.data.split import aside
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Weighted
 from engine.settings import RunSettings, SettingsError
-from studio import actions
+from studio import actions, mixtures
 from studio.words import clean_name
 
 MOST_RUNS = 100  # in one grid
@@ -69,8 +68,9 @@ def plan(
     lists: Mapping[str, Sequence[object]],
     name: str = "",
     start: Adapter | None = None,
+    mixture: Sequence[Weighted] = (),
 ) -> list[Run]:
-    """The runs of a grid, checked; with `start` each of them goes on from that adapter.
+    """The runs of a grid, checked; with `start` each of them goes on from that adapter. `mixture` as in `start_run`.
 
     Raises:
         SettingsError: all that is wrong with any of them, each problem once.
@@ -79,12 +79,14 @@ def plan(
     count = math.prod(map(len, lists.values()))
     if count > MOST_RUNS:
         raise actions.ActionError(f"This grid has {count:,} runs; {MOST_RUNS} are the most. Give fewer values.")
-    runs, problems = [], dict[str, None]()
+    runs, problems, mixed = [], dict[str, None](), mixture or [Weighted(data, 1.0)]
     for given in combinations(values, lists):
         try:
-            settings = actions.check_settings(base, data, given, start)
+            settings = actions.check_settings(base, mixed, given, start)
             told = "-".join(f"{key.replace('_', '-')}-{given[key]}" for key in lists)
-            runs.append(Run(given, clean_name(f"{name or data.name}-{told}", "run"), _steps(data, settings)))
+            runs.append(
+                Run(given, clean_name(f"{name or mixtures.called(mixed)}-{told}", "run"), _steps(mixed, settings))
+            )
         except SettingsError as error:
             problems.update(dict.fromkeys(error.problems))
     if problems:
@@ -99,7 +101,14 @@ def says(runs: Sequence[Run]) -> str:
     return f"{len(runs)} run{'' if len(runs) == 1 else 's'} of about {each} steps each."
 
 
-def queue(store: Store, base: BaseModel, data: DataSet, runs: Sequence[Run], start: Adapter | None = None) -> list[Job]:
+def queue(
+    store: Store,
+    base: BaseModel,
+    data: DataSet,
+    runs: Sequence[Run],
+    start: Adapter | None = None,
+    mixture: Sequence[Weighted] = (),
+) -> list[Job]:
     """Queue the runs of a plan, in its order, as one grid.
 
     Raises:
@@ -118,12 +127,13 @@ def queue(store: Store, base: BaseModel, data: DataSet, runs: Sequence[Run], sta
             key=f"grid-{grid}-{number}",
             start_adapter_id=start.id if start else None,
             grid=grid,
+            mixture=mixtures.weights(mixture),
         )
         for number, run in enumerate(runs)
     ]
 
 
-def _steps(data: DataSet, settings: RunSettings) -> int:
+def _steps(mixture: Sequence[Weighted], settings: RunSettings) -> int:
     """Optimizer steps, if every row can be learned from."""
-    learned = data.rows - aside(data.rows, settings.validation_share)
+    learned = mixtures.rows_an_epoch(mixture, settings.validation_share)
     return math.ceil(learned / settings.batch_size) * settings.epochs

@@ -36,9 +36,9 @@ def train_grid(
     as_json: bool = False,
 ) -> None:
     """Queue every combination of the values, and wait for all unless `detach`; then show the best run first."""
-    runs = grid.plan(chosen.base, chosen.data, values, grid.read(texts), name, chosen.start)
+    runs = grid.plan(chosen.base, chosen.data, values, grid.read(texts), name, chosen.start, chosen.mixture)
     _confirm(grid.says(runs), yes)
-    jobs = grid.queue(store, chosen.base, chosen.data, runs, chosen.start)
+    jobs = grid.queue(store, chosen.base, chosen.data, runs, chosen.start, chosen.mixture)
     if detach:
         show(as_json, [records.job_record(job) for job in jobs], "\n".join(str(job.id) for job in jobs))
         return

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 
 from adapters_store.tables import Adapter
 from jobs.progress import duration
-from studio import method_words
+from studio import method_words, mixtures
 from studio.adapter_actions import cannot_merge
 from studio.words import size
 
@@ -154,7 +154,7 @@ def _texts(adapter: Adapter) -> tuple[str, ...]:
     return (
         adapter.name,
         adapter.base_model.name,
-        adapter.data_set.name if adapter.data_set else "",
+        mixtures.named(adapter.mixture),
         method_words.name(adapter),
         method_words.rank(adapter),
         method_words.alpha(adapter),
@@ -165,13 +165,13 @@ def _texts(adapter: Adapter) -> tuple[str, ...]:
 
 
 def _facts(adapter: Adapter) -> list[tuple[str, str, str]]:
-    data, made = adapter.data_set, datetime.fromtimestamp(adapter.created_at).astimezone()
+    made = datetime.fromtimestamp(adapter.created_at).astimezone()
     validation = _loss(adapter.validation_loss)
     at_step = f" at step {adapter.best_step:,}" if adapter.best_step is not None and validation else ""
     took = f", {duration(adapter.seconds)}" if adapter.steps else ""
     facts = [
         ("Base", adapter.base_model.name, ""),
-        ("Data", f"{data.name}, {data.rows:,} rows" if data else "", ""),
+        ("Data", mixtures.counted(adapter.mixture), ""),
         ("Started from", adapter.parent_name or "", ""),
         ("Method", method_words.of_adapter(adapter), ""),
         ("Target modules", ", ".join(adapter.target_modules) if method_words.has_rank(adapter) else "", ""),

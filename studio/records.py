@@ -3,14 +3,15 @@
 One place, so that a job looks the same in every answer. Knows nothing about how they are printed.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Metric
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Metric, Weighted
 from jobs.progress import job_sentence
 from jobs.sources import Found
-from studio import method_words
+from studio import method_words, mixtures
 
 Record = dict[str, Any]
 
@@ -34,7 +35,8 @@ def job_record(job: Job) -> Record:
         "says": job_sentence(job),
         "why": job.why,
         "base": job.base_model.name if job.base_model else None,
-        "data": job.data_set.name if job.data_set else None,
+        "data": mixtures.named(job.mixture) or None,
+        "mixture": mixture_record(job.mixture),
         "from": job.start_adapter_name,
         "grid": job.grid,
         "settings": job.settings,
@@ -44,6 +46,11 @@ def job_record(job: Job) -> Record:
         "started": when(job.started_at),
         "finished": when(job.finished_at),
     }
+
+
+def mixture_record(mixture: Sequence[Weighted]) -> list[Record]:
+    """The data sets that are learned from, with their weights."""
+    return [{"data": data.name, "sha256": data.content_hash, "weight": weight} for data, weight in mixture]
 
 
 def metric_record(metric: Metric) -> Record:
@@ -67,7 +74,8 @@ def adapter_record(adapter: Adapter) -> Record:
         "id": adapter.id,
         "name": adapter.name,
         "base": adapter.base_model.name,
-        "data": adapter.data_set.name if adapter.data_set else None,
+        "data": mixtures.named(adapter.mixture) or None,
+        "mixture": mixture_record(adapter.mixture),
         "job_id": adapter.job_id,
         "from": adapter.parent_name,
         "method": adapter.method,

@@ -10,7 +10,7 @@ from typing import Any
 from adapters_store.states import LIVE
 from adapters_store.tables import Job
 from jobs.progress import duration, job_sentence, loss_text, measured
-from studio import again, method_words
+from studio import again, method_words, mixtures
 from studio.words import ANEW
 
 DONE = ("completed", "stopped", "cancelled", "failed", "interrupted")
@@ -122,7 +122,7 @@ def about(job: Job) -> str:
     if job.kind != "train":
         return ""
     used = job.settings
-    names = [job.base_model.name if job.base_model else "", job.data_set.name if job.data_set else ""]
+    names = [job.base_model.name if job.base_model else "", mixtures.named(job.mixture)]
     how = f"{method_words.of_settings(used)}, learning rate {_rate(used.get('learning_rate'))}"
     start = f"from {job.start_adapter_name}" if job.start_adapter_name else ""
     return " · ".join(filter(None, [*names, start, how]))

@@ -10,6 +10,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from typing import Any
 
 
 def say(sentence: str) -> None:
@@ -34,6 +35,16 @@ def show(as_json: bool, record: object, text: str) -> None:
 def plain(text: str) -> str:
     """`text` without the control characters that make a terminal do things; line ends and tabs stay."""
     return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def facts(record: dict[str, Any]) -> str:
+    """What a record says, a line each; what is empty, or told by another line, is left out."""
+    shown = {key: value for key, value in record.items() if key != "mixture" and value not in (None, "", {}, [])}
+    return "\n".join(f"{key:<11}{plain(_short(value))}" for key, value in shown.items())
+
+
+def _short(value: object) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items() if v is not None) if isinstance(value, dict) else str(value)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

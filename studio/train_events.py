@@ -17,7 +17,7 @@ import gradio as gr
 
 from adapters_store.states import LIVE
 from adapters_store.store import NotFound
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job
+from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Weighted
 from engine.data.check import DataError, read_rows
 from engine.settings import RunSettings, SettingsError
 from engine.shape import SHAPE
@@ -159,7 +159,7 @@ class TrainEvents:
             yield {ui.figures: _inked(train_facts.figures(None)), ui.head: _head("")}
             return
         try:
-            settings = actions.check_settings(base, data, given)
+            settings = actions.check_settings(base, [Weighted(data, 1.0)], given)
         except SettingsError:
             yield {ui.figures: _half(), ui.head: _head("some values cannot be used")}
             return
@@ -193,7 +193,7 @@ class TrainEvents:
         """Tell all values that cannot be used, together, as soon as a field is left."""
         base, data = self._base(base_id), self._data(data_id)
         if base is not None and data is not None:
-            actions.check_settings(base, data, forms.settings_of(ORDER, values))
+            actions.check_settings(base, [Weighted(data, 1.0)], forms.settings_of(ORDER, values))
         return {self.ui.problems: ""}
 
     # --- start ----------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class TrainEvents:
         if base is None or data is None:
             return {self.ui.problems: problem_list(self._missing(base, data))}
         given = forms.settings_of(ORDER, values)
-        kept = (*SHAPE, *split_kept(start, data.id)) if start else ()
+        kept = (*SHAPE, *split_kept(start, [data.id])) if start else ()
         job = actions.start_run(
             self.store,
             base_model_id=base.id,

@@ -51,7 +51,7 @@ class TrainStart:
         base_shown, data_shown = (updates[field]["value"] for field in (self.ui.base, self.ui.data))
         if start is not None and start.base_model_id != base_shown:  # a base that was just added goes first
             return self.show(None, base_shown, data_id, *rest)
-        names = (*SHAPE, *split_kept(start, data_shown)) if start else ()
+        names = (*SHAPE, *split_kept(start, [data_shown])) if start else ()
         kept = _in_fields(shape_of(start), names) if start else {}
         return {
             **self._locked(updates, kept, held),

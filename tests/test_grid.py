@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from adapters_store import store_line
 from adapters_store.errors import QueueFull
 from adapters_store.store import Store
-from adapters_store.tables import BaseModel, DataSet
+from adapters_store.tables import BaseModel, DataSet, Weighted
 from engine.data.split import split
 from engine.settings import SettingsError, parse
 from jobs.ask import Answerer
@@ -68,7 +68,7 @@ def test_the_names_tell_the_values_and_the_steps_are_counted(furnished: tuple[Ba
 def test_the_steps_are_those_of_the_engine(rows: int, share: float, batch: int) -> None:
     settings = parse({"validation_share": share, "batch_size": batch, "micro_batch": 1, "epochs": 3})
     learned = len(split(range(rows), share, settings.seed)[0])
-    assert grid._steps(DataSet(rows=rows), settings) == -(-learned // batch) * 3
+    assert grid._steps([Weighted(DataSet(rows=rows), 1.0)], settings) == -(-learned // batch) * 3
 
 
 def test_a_grid_is_refused_whole_with_each_problem_once(store: Store, furnished: tuple[BaseModel, DataSet]) -> None:
