@@ -77,7 +77,7 @@ export class DataHub {
     this.choice = h("form", { class: "data-found", novalidate: true, hidden: true, onsubmit: (event) => this.fetch(event) }, this.title,
       h("div", { class: "data-line" }, named("Subset", this.subset), named("Split", this.split), named("Columns", this.columns)), this.more,
       h("p", { class: "help" }, "Columns are found by themselves. Where they are not, write them like prompt=question, answer=reply."),
-      h("div", { class: "data-line" }, named("Name", this.name), this.bad, this.go));
+      h("div", { class: "data-line" }, named("Name", this.name), h("div", { class: "named" }, "Rows that cannot be used", this.bad), this.go));
     const line = h("form", { class: "data-line", novalidate: true, onsubmit: (event) => this.look(event) }, this.id, h("button", { type: "submit", class: "small" }, "Look it up"));
     this.panel = h("div", {}, line, h("p", { class: "help" }, "Parquet, JSON, JSONL, CSV, TSV or text, pinned to a commit. No code of a data set is ever run."), this.choice);
   }
