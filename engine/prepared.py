@@ -143,12 +143,6 @@ def held_out(portions: Sequence[Portion], settings: RunSettings) -> list[int]:
     return [int(number) for number in usable[line.validation]]
 
 
-def _line_through(portions: Sequence[Portion], settings: RunSettings) -> "_Line":
-    rows = tuple(portion.rows for portion in portions)
-    sources = tuple(tuple(portion.sources) for portion in portions)
-    return _line(rows, sources, settings.validation_share, settings.seed)
-
-
 class _Line(NamedTuple):
     """All rows, the numbers of those with something to learn, and how these are split, by their places among them."""
 

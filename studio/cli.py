@@ -24,6 +24,7 @@ from studio.line_commands import JobNumber, move_job, pause_run, queue
 from studio.log_commands import show_log
 from studio.model_commands import models
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
+from studio.suite_commands import commands as suites
 from studio.terminal import facts, plain, print_json, say, show, table
 from studio.words import ANEW
 
@@ -55,6 +56,7 @@ app.add_typer(models, name="models")
 app.add_typer(data_sets, name="data")
 app.add_typer(comparisons, name="comparisons")
 app.add_typer(votes, name="votes")
+app.add_typer(suites, name="suites")
 app.command("compare")(compare)
 app.command("disk")(show_disk)
 jobs.command("move")(move_job)

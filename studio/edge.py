@@ -39,6 +39,7 @@ def _failed(error: Exception) -> int:
     from adapters_store.errors import NameRefused, NotFound, StoreError
     from engine.data.check import DataError
     from engine.settings import SettingsError
+    from engine.suites.prompts import SuiteError
     from jobs.ask import AnswererError
     from jobs.examining import ExamineError
     from jobs.hub_data import HubDataError
@@ -46,6 +47,7 @@ def _failed(error: Exception) -> int:
 
     asked_wrong = (
         SettingsError,
+        SuiteError,
         DataError,
         ExamineError,
         NotFound,

@@ -18,7 +18,7 @@ from starlette.background import BackgroundTask
 
 from adapters_store.errors import NotFound, StoreError
 from adapters_store.store import Store
-from studio import actions, comparison_files, job_log
+from studio import actions, comparison_files, job_log, suite_files
 from studio.guard import LocalGuard, cookie_name, token_of
 from studio.static_files import static_files, static_url
 from studio.words import file_name
@@ -161,6 +161,14 @@ def _add_routes(app: FastAPI, store: Store) -> None:
     def preference_pairs() -> Response:
         written = comparison_files.pairs(store.comparisons(limit=1000))
         return Response(written, media_type=comparison_files.MEDIA["jsonl"], headers=_as_file("preference-pairs.jsonl"))
+
+    @app.get("/download/suite-run/{run_id}.{form}")
+    def suite_run(run_id: Number, form: str) -> Response:
+        if form not in suite_files.FORMS:
+            raise HTTPException(404, "Runs over suites come as jsonl, csv or md.")
+        with _refusing():
+            written = suite_files.FORMS[form](store, store.suite_run(run_id))
+        return Response(written, media_type=comparison_files.MEDIA[form], headers=_as_file(f"suite-run-{run_id}.{form}"))
 
     @app.get("/download/log/{job_id}.txt")
     def log(job_id: Number) -> Response:

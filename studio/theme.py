@@ -12,7 +12,7 @@ import gradio as gr
 
 from studio.static_files import modules, static_url, text
 
-STYLES = ("theme.css", "views.css", "data.css")
+STYLES = ("theme.css", "views.css", "data.css", "suites.css")
 SCRIPTS = ("stream.js", "shell.js", "lora_figure.js")
 FONT = ("Inter", "system-ui", "sans-serif")
 
