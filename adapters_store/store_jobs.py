@@ -8,7 +8,7 @@ still lives is for the caller to find out.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -64,6 +64,18 @@ class JobShelf(LineShelf):
         """Every change in the life of a job, oldest first."""
         with self._database.reading() as session:
             return list(session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id)))
+
+    def newest_event(self) -> int:
+        """The number of the newest change in the life of any job; 0 before the first."""
+        with self._database.reading() as session:
+            return session.scalar(select(func.max(JobEvent.id))) or 0
+
+    def ends(self, after: int, states: Collection[str], kinds: Collection[str]) -> list[JobEvent]:
+        """The changes behind the event `after` that brought jobs of these kinds into one of these states."""
+        wanted = select(JobEvent).join(Job, Job.id == JobEvent.job_id).where(JobEvent.id > after)
+        wanted = wanted.where(JobEvent.state_to.in_(states), JobEvent.state_from != JobEvent.state_to)
+        with self._database.reading() as session:
+            return list(session.scalars(wanted.where(Job.kind.in_(kinds)).order_by(JobEvent.id)))
 
     # --- queueing and claiming ------------------------------------------------------------------------------------
 

@@ -12,9 +12,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -120,6 +121,37 @@ def start_piped(argv: list[str], log: Path) -> subprocess.Popen[str]:
             start_new_session=True,
             creationflags=_NEW_GROUP,
         )
+
+
+def run_briefly(argv: list[str], given: str, also: Mapping[str, str], log: Path, seconds: float) -> int:
+    """Run `argv`, no shell between, with the text `given` as its input; what it prints is appended to `log`.
+
+    `also` goes over the environment of this process. Returns the exit status, minus the number of a signal. After
+    `seconds` it is ended with all it started.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it was ended.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as words, log.open("ab") as output:
+        words.write(given)
+        words.seek(0)
+        child = subprocess.Popen(
+            argv,
+            stdin=words,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **also},
+            start_new_session=True,
+            creationflags=_NEW_GROUP,
+        )
+    owner = identify(child.pid)
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        end(owner, 1.0)
+        child.wait()
+        raise
 
 
 def how_it_ended(returncode: int) -> str:

@@ -27,8 +27,10 @@ from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 from jobs import process
-from jobs.progress import again, cancelled, goes_on
-from jobs.queue import RESUMING, may_start, missing_end, next_to_start
+from jobs.notices import Herald
+from jobs.progress import goes_on
+from jobs.queue import RESUMING, may_start, next_to_start
+from jobs.verdict import verdict
 
 log = logging.getLogger("runner")
 
@@ -79,6 +81,7 @@ class Runner:
         self._workers: dict[int, subprocess.Popen[bytes]] = {}  # started here, by job id
         self._stop_seen: dict[int, float] = {}  # when a job's stop was first seen, monotonic
         self._looked_back = False
+        self._herald = Herald(store)
 
     def step(self) -> None:
         """Look once at workers, wishes and queue, and do what is due. StoreError when the library cannot be used."""
@@ -93,10 +96,11 @@ class Runner:
             elif job.stop:
                 self._enforce(job)
         self._start_next()
+        self._herald.look()
 
     def busy(self) -> bool:
-        """Whether a worker lives, a job waits that may start, or a page is open."""
-        if self._workers or self._store.jobs(states=LIVE, limit=1) or may_start(self._store):
+        """Whether a worker lives, a job waits that may start, somebody is told of an end, or a page is open."""
+        if self._herald.busy() or self._workers or self._store.jobs(states=LIVE, limit=1) or may_start(self._store):
             return True
         return page_open(self._store.files.root)
 
@@ -184,32 +188,6 @@ class Runner:
 
     def _log(self, job: Job) -> Path:
         return self._store.files.log(f"job-{job.id}")
-
-
-def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[str, str]:
-    """The state, and the reason in words, of a job whose worker ended without a word of its own.
-
-    `returncode` is the worker's, minus the number of a signal; None when nobody saw it end.
-    """
-    if end := missing_end(job):
-        return end, ""
-    if job.stop == "cancel":
-        return "cancelled", cancelled(job.kind)
-    what_next = again(job.kind, job.checkpoint_step)
-    if job.stop == "pause" and job.state != "finishing":
-        return "paused", f"Its worker was gone before it had paused. {what_next}"
-    if not same_boot:
-        return "interrupted", f"The machine was restarted in the middle of this job. {what_next}"
-    if job.stop == "keep":
-        return "interrupted", f"It did not come to a stop, and its worker had to be ended. {what_next}"
-    if returncode is None:
-        return "interrupted", f"The worker is gone, and nobody saw how it ended. {what_next}"
-    how = f"The worker {process.how_it_ended(returncode)}."
-    if returncode < 0:
-        return "interrupted", f"{how} {what_next}"
-    how = f"{how} Its log, job-{job.id}, has the details."
-    # What a checkpoint has is not given up: the cause may be mended.
-    return ("failed", how) if job.checkpoint_step is None else ("interrupted", f"{how} {what_next}")
 
 
 def auto_resume(store: Store) -> bool:
