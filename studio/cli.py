@@ -23,6 +23,7 @@ from studio.grid_commands import train_grid
 from studio.line_commands import JobNumber, move_job, pause_run, queue
 from studio.log_commands import show_log
 from studio.model_commands import models
+from studio.notice_commands import notices
 from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
 from studio.suite_commands import commands as suites
 from studio.terminal import facts, plain, print_json, say, show, table
