@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studio import closer_commands
 from studio.deferred import Deferred
 from studio.edge import UsageError
 from studio.options import PLAIN, AsJson, Commands, DataDir
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         naming,
         own_settings,
         records,
+        references,
         room_beside,
         scores,
         seating,
@@ -39,7 +41,7 @@ else:
     comparison_files, contestants = Deferred("studio.comparison_files"), Deferred("studio.contestants")
     scores, hearing, seating = Deferred("studio.scores"), Deferred("studio.hearing"), Deferred("studio.seating")
     asked, naming, own_settings = Deferred("studio.asked"), Deferred("studio.naming"), Deferred("studio.own_settings")
-    room_beside = Deferred("studio.room_beside")
+    room_beside, references = Deferred("studio.room_beside"), Deferred("studio.references")
 
 WHO = "base|NAME[@STRENGTH]"
 WHOM = (
@@ -94,6 +96,9 @@ def compare(
     seed: Annotated[
         int, typer.Option(metavar="WHOLE", min=0, max=2**31 - 1, help="The same seed draws the same answer.")
     ] = 0,
+    reference: Annotated[
+        str, typer.Option(metavar="TEXT", help="An answer of yours: how likely is each contestant to give it?")
+    ] = "",
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="cpu leaves a GPU to whoever uses it.")] = "auto",
     as_json: AsJson = False,
     data_dir: DataDir = None,
@@ -109,7 +114,8 @@ def compare(
         own = own_settings.read(column or [], len(people))
         question = asked.Question(people, prompt[0], sampling, system, own=own)
         question = room_beside.beside_runs(store, asked.with_samples(question, samples))
-        kept = _ask_all(store, replace(question, device=None if device == "auto" else device), prompt[1:])
+        question = replace(question, device=None if device == "auto" else device)
+        kept = _ask_all(store, question, prompt[1:], reference)
     _show_all(kept, as_json)
 
 
@@ -125,8 +131,8 @@ def named_people(store: Store, texts: list[str]) -> list[Contestant]:
     return named
 
 
-def _ask_all(store: Store, question: Question, more: list[str]) -> list[Comparison]:
-    """The turns of a conversation, one after the other."""
+def _ask_all(store: Store, question: Question, more: list[str], reference: str = "") -> list[Comparison]:
+    """The turns of a conversation, one after the other; the last one with how likely a reference answer is."""
     from jobs.ask import Answerer
 
     answerer = Answerer(store.files.log("answerer"))
@@ -137,7 +143,7 @@ def _ask_all(store: Store, question: Question, more: list[str]) -> list[Comparis
         for prompt in more:
             turn = room_beside.beside_runs(store, comparing.onwards(store, kept[-1], prompt))
             kept.append(hearing.ask(store, answerer, replace(turn, device=question.device)))
-        return kept
+        return [*kept[:-1], references.measure(store, answerer, kept[-1], reference) if reference else kept[-1]]
     finally:
         answerer.close()
 
@@ -156,7 +162,8 @@ def _show(kept: Comparison, as_json: bool) -> None:
 
 def _told_text(kept: Comparison) -> str:
     heads = [_head(one) for one in kept.answers]
-    return f"{side_by_side(heads, [one.text for one in kept.answers])}\n\nComparison {kept.id}"
+    answers = side_by_side(heads, [one.text for one in kept.answers])
+    return f"{answers}\n{closer_commands.reference_text(kept)}\nComparison {kept.id}"
 
 
 def _head(one: Any) -> str:
@@ -184,11 +191,24 @@ def list_comparisons(
 
 
 @comparisons.command("show")
-def show_comparison(number: Number, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+def show_comparison(
+    number: Number,
+    diff: Annotated[bool, typer.Option("--diff", help="What differs between two answers, word by word.")] = False,
+    between: Annotated[str, typer.Option(metavar="ONE,OTHER", help="Which two, with --diff, counted from 1.")] = "1,2",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
     """Show a kept comparison."""
     with asking.opened(data_dir) as store:
         kept = _told(store, number)
-    _show(kept, as_json)
+    if diff:
+        told, text = closer_commands.difference(kept, between)
+        show(as_json, {**comparison_files.record(kept), **told}, f"{text}\n\nComparison {kept.id}")
+    else:
+        _show(kept, as_json)
+
+
+comparisons.command("judge")(closer_commands.judge_comparisons)
 
 
 @comparisons.command("export")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from adapters_store.comparison_tables import Answer, Comparison
-from studio import comparing
+from studio import comparing, references
 from studio.records import when
 
 Record = dict[str, Any]
@@ -46,6 +46,7 @@ def record(kept: Comparison) -> Record:
         "best": next((one.name for one in kept.answers if one.id == best), None),
         "follows": kept.follows_id,
         "answers": [_answer(kept, one) for one in kept.answers],
+        "reference": kept.reference and {"text": kept.reference["text"], "likelihoods": references.rows(kept)},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 _PIECES = re.compile(r"\w+|[^\w\s]|\s+")
@@ -32,6 +33,16 @@ def differences(before: str, after: str) -> list[Stretch]:
             found += [Stretch("gone", "".join(gone))] if gone else []
             found += [Stretch("new", "".join(new))] if new else []
     return _without_islands(found)
+
+
+def in_plain_text(told: Sequence[Stretch]) -> tuple[str, str]:
+    """Both texts without colours: what the first alone has stands in [-...-], what the second alone has in {+...+}."""
+    marks = {"same": ("", ""), "gone": ("[-", "-]"), "new": ("{+", "+}")}
+
+    def without(kind: str) -> str:
+        return "".join(one.text.join(marks[one.kind]) for one in told if one.kind != kind)
+
+    return without("new"), without("gone")
 
 
 def _without_islands(found: list[Stretch]) -> list[Stretch]:

@@ -27,7 +27,7 @@ def test_distance_and_likelihoods_are_those_of_every_next_token_along_the_own_an
     untouched, read = along(base, [None, who], [PROMPT] * 2, last.ids)
     assert untouched is None
     assert read is not None
-    prompt, each, ours, theirs = prompt_ids(base.tokenizer, PROMPT), [], [], []
+    prompt, each, ours, theirs = prompt_ids(base.tokenizer, PROMPT), list[float](), list[float](), list[float]()
     for place in range(len(last.ids[1]) + 1):
         ids = torch.tensor([[*prompt, *last.ids[1][:place]]])
         with torch.no_grad():

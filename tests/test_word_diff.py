@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.word_diff import Stretch, differences
+from studio.word_diff import Stretch, differences, in_plain_text
 
 TEXTS = st.text(st.sampled_from("ab é.\n\t, "), max_size=30)
 
@@ -32,3 +32,10 @@ def test_a_word_that_came_in_is_the_only_change() -> None:
         Stretch("new", "very "),
         Stretch("same", "deep."),
     ]
+
+
+def test_each_side_reads_with_marks_that_need_no_colour() -> None:
+    assert in_plain_text(differences("Rain is cold water.", "Rain is warm tea, matey.")) == (
+        "Rain is [-cold water-].",
+        "Rain is {+warm tea, matey+}.",
+    )
