@@ -267,5 +267,4 @@ def list_votes(
 def export_votes(data_dir: DataDir = None) -> None:
     """Print votes as preference pairs. JSONL with prompt, chosen, rejected; the best answer with each of the others."""
     with asking.opened(data_dir) as store:
-        found = store.comparisons(limit=MOST_EXPORTED)
-    print(comparison_files.pairs(found), end="")
+        print(comparison_files.pairs(store, store.comparisons(limit=MOST_EXPORTED)), end="")

@@ -10,13 +10,16 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from adapters_store.comparison_tables import Answer, Comparison
+from adapters_store.store import Store
 from studio import comparing, references
 from studio.records import when
 
 Record = dict[str, Any]
+Messages = list[dict[str, str]]
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins with one of these
 
@@ -114,16 +117,44 @@ def quoted(text: str) -> str:
     return "\n".join(f"> {line}" for line in text.splitlines() or [""])
 
 
-def pairs(comparisons: Sequence[Comparison]) -> str:
-    """Preference pairs as JSONL, prompt, chosen and rejected: the best answer of a vote with each of the others."""
-    return _lines(pair for kept in comparisons for pair in _pairs(kept))
+def pairs(store: Store, comparisons: Sequence[Comparison]) -> str:
+    """Preference pairs as JSONL, prompt, chosen and rejected: the best answer of a vote with each of the others.
+
+    Plain texts where nothing but a prompt was asked. Where anything was beside it, a system message or earlier turns,
+    all are lists of messages; the prompt is then what both conversations begin with alike, as columns may have answered
+    otherwise before.
+    """
+    found = [pair for kept in comparisons for pair in _pairs(store, kept)]
+    plain = all(len(one) == len(other) == 2 and one[0] == other[0] for one, other in found)
+    return _lines(_as_texts(*pair) if plain else _as_messages(*pair) for pair in found)
 
 
-def _pairs(kept: Comparison) -> Iterable[Record]:
+def _pairs(store: Store, kept: Comparison) -> Iterable[tuple[Messages, Messages]]:
+    """The whole conversation of the best answer with that of each of the others."""
     best = next((one for one in kept.answers if kept.vote and one.id == kept.vote.answer_id), None)
+    earlier = store.turns(kept) if best else []
     for one in kept.answers if best else []:
         if best and one.text != best.text:
-            yield {"prompt": kept.prompt, "chosen": best.text, "rejected": one.text}
+            yield _conversation(kept, earlier, best), _conversation(kept, earlier, one)
+
+
+def _conversation(kept: Comparison, earlier: Sequence[Comparison], one: Answer) -> Messages:
+    own = comparing.own_of(one).system
+    system = kept.system if own is None else own
+    turns = [(turn.prompt, turn.answers[one.place].text) for turn in earlier]
+    told = [{"role": "system", "content": system}] if system else []
+    for prompt, text in [*turns, (kept.prompt, one.text)]:
+        told += [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
+    return told
+
+
+def _as_texts(best: Messages, other: Messages) -> Record:
+    return {"prompt": best[0]["content"], "chosen": best[1]["content"], "rejected": other[1]["content"]}
+
+
+def _as_messages(best: Messages, other: Messages) -> Record:
+    alike = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(best, other, strict=False))))
+    return {"prompt": best[:alike], "chosen": best[alike:], "rejected": other[alike:]}
 
 
 def _lines(records: Iterable[Record]) -> str:

@@ -159,7 +159,7 @@ def _add_routes(app: FastAPI, store: Store) -> None:
 
     @app.get("/download/preference-pairs.jsonl")
     def preference_pairs() -> Response:
-        written = comparison_files.pairs(store.comparisons(limit=1000))
+        written = comparison_files.pairs(store, store.comparisons(limit=1000))
         return Response(written, media_type=comparison_files.MEDIA["jsonl"], headers=_as_file("preference-pairs.jsonl"))
 
     @app.get("/download/suite-run/{run_id}.{form}")
