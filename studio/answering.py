@@ -26,7 +26,7 @@ UNSEEN = "Answering. The texts are shown when all of them are complete."
 def waiting(question: Question) -> Grid:
     """The columns before the first token."""
     if question.sides is not None:
-        return kept_grid.blind(len(question.people), UNSEEN)
+        return kept_grid.blind(question, UNSEEN)
     return answer_grid.waiting(question, FIRST)
 
 

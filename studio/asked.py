@@ -72,9 +72,11 @@ class Question:
 
     def name_of(self, place: int) -> str:
         """What a column is called: its contestant, which sample, and what it has of its own."""
-        one = self.own_of(place)
+        one, who = self.own_of(place), self.people[place]
         several = any(other.sample for other in self.own)
-        return self.people[place].name + (f" #{one.sample + 1}" if several else "") + one.label
+        bases = {other.base.id for other in self.people}
+        name = f"base: {who.base.name}" if who.is_base and len(bases) > 1 else who.name
+        return name + (f" #{one.sample + 1}" if several else "") + one.label
 
     def identity_of(self, place: int) -> str:
         """What tells a column from all others by weights and instructions; its samples have it in common."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -17,9 +18,10 @@ from adapters_store.comparison_tables import Comparison
 from engine import starter
 from engine.data.check import DataError, read
 from jobs.ask import AnswererError
-from studio import answer_grid, answering, comparing, contestants, room_beside, scores, seating
-from studio.ask_form import MOST_TOKENS, first_question, prompt_problems, read_sampling
+from studio import answer_grid, answering, columns, comparing, contestants, room_beside, scores, seating, way_out
+from studio.ask_form import PLAIN, USUAL, first_question, prompt_problems
 from studio.asked import Question
+from studio.asked_on_page import read_question
 from studio.contestants import Contestant
 from studio.page import Studio, problem_list, said
 from studio.past_comparisons import questions
@@ -28,9 +30,9 @@ from studio.shell import Shell, html, scripted
 
 NO_BASE = "No base model is here yet. The starter model comes by itself; Runs shows how far it is."
 
-# The choice is kept in a field of our own: Gradio refuses a choice that is newer than the list it was built with.
-_CHOSEN = """values => [values.join(','),
-  values.filter(v => v.startsWith('adapter-')).map(v => v.slice(8)).slice(0, 4).join(',')]"""
+# The choice is kept in a field of our own, so that a piece which is drawn late never undoes it.
+_CHOSEN = """() => { const values = document.querySelector('#compare-who [data-chosen]').dataset.chosen.split(',')
+  return [values.join(','), values.filter(v => v.startsWith('adapter-')).map(v => v.slice(8)).join(',')] }"""
 # Whoever picks contestants by hand keeps the focus there.
 _FOCUS = """() => { if (!document.activeElement?.closest('#compare-who'))
   document.querySelector('#compare-prompt textarea')?.focus() }"""
@@ -52,8 +54,14 @@ class Compare:
         with gr.Column(elem_classes="card ask-card"):
             html('<h2 class="for-readers">Compare</h2>', elem_classes="for-readers")
             with gr.Row(elem_classes="ask-row"):
-                self.who = gr.Dropdown(
-                    [], label="Contestants", multiselect=True, interactive=True, elem_id="compare-who", scale=1
+                self.who = scripted(
+                    "columns.js",
+                    "mountColumns",
+                    "element, trigger, watch, props",
+                    "choose",
+                    value={"columns": [], "choices": [], "presets": []},
+                    html_template="<div></div>",
+                    elem_id="compare-who",
                 )
                 self.names = gr.Radio(
                     ["Open", "Blind"], value="Open", label="Names", interactive=True, elem_id="compare-names", scale=0
@@ -70,30 +78,25 @@ class Compare:
             # Apart, so that what is said about the choice never takes back why a press of Answer came to nothing.
             self.problems, self.refused = html(elem_id="compare-problems"), html(elem_id="compare-refused")
             self.note = html(elem_id="compare-note")
-            with gr.Accordion("Sampling", open=False, elem_id="compare-sampling"), gr.Row():
-                self._sampling()
+            self.how = scripted(
+                "columns.js",
+                "mountSampling",
+                "element, props",
+                "",
+                value={**USUAL, **PLAIN, "samples": 1, "stop": "", "system": "", "own": {}},
+                html_template="<div></div>",
+                elem_id="compare-sampling",
+            )
         self.grid = scripted(
             "compare.js",
             "mountAnswers",
             "element, trigger, watch, props, server",
-            "example again",
+            "example again reseed onwards way_out",
             value=answer_grid.EMPTY,
             hint=answer_grid.hint("", ""),
             html_template="<div></div>",
             server_functions=[answered(fn) for fn in questions(self.store)],
             elem_id="compare-answers",
-        )
-
-    def _sampling(self) -> None:
-        given: dict[str, Any] = {"interactive": True, "buttons": [], "min_width": 200}
-        self.temperature = gr.Slider(
-            0, 2, 0.7, step=0.05, label="Temperature", info="0 always takes the likeliest token.", **given
-        )
-        self.top_p = gr.Slider(
-            0.05, 1, 0.95, step=0.05, label="Top p", info="Draws from the likeliest tokens up to this share.", **given
-        )
-        self.max_tokens = gr.Slider(
-            16, MOST_TOKENS, 200, step=8, label="Most tokens", info="A longer answer is cut here.", **given
         )
 
     def connect(self) -> None:
@@ -114,20 +117,23 @@ class Compare:
         handed.then(None, None, None, js=_FOCUS, show_progress="hidden")
         shell.pulse.adapters_changed(renew, who, filled, trigger_mode="always_last", **in_turn)
         shell.pulse.models_changed(renew, who, filled, trigger_mode="always_last", **in_turn)
-        self.who.input(None, [self.who], [self.chosen, shell.contestants], js=_CHOSEN, show_progress="hidden")
+        self.who.choose(None, None, [self.chosen, shell.contestants], js=_CHOSEN, show_progress="hidden")
         self.chosen.change(fill, who, filled, **in_turn)
         self.grid.example(said(self.example, self.refused), who, [self.prompt, self.refused], **at_once)
 
-        asked = [*who, self.names, self.prompt, self.seed, self.temperature, self.top_p, self.max_tokens]
+        asked = [*who, self.names, self.prompt, self.seed, self.how]
         shown = [self.grid, self.go, self.halt, self.problems, self.refused, self.note]
         # "multiple": after Stop the browser takes the old question for pending until the server has ended it, and would
         # drop the next one. It waits in turn instead.
-        ask: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "answers", "trigger_mode": "multiple", **quiet}
+        # Answers take turns at the answerer; while one's proof is made the next question may come; the proof gives way.
+        ask: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "answers", "trigger_mode": "multiple", **quiet}
         ended = [self.grid, self.go, self.halt]
         events: Any = [
             way(said(self.answer, self.refused), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)
         ]
-        events.append(self.grid.again(said(self.again, self.refused), None, shown, **ask))
+        kept = ((self.grid.again, self.again), (self.grid.reseed, self.reseed), (self.grid.onwards, self.onwards))
+        events += [event(said(fn, self.refused), None, shown, **ask) for event, fn in kept]
+        events.append(self.grid.way_out(said(self.way_out, self.refused), asked, shown, **ask))
         self.halt.click(self.stopped, self.grid, ended, cancels=events, **at_once)
 
     # --- who answers ---
@@ -143,12 +149,7 @@ class Compare:
         return self._show(people or contestants.with_base(self.store, ""))
 
     def _show(self, chosen: list[Contestant]) -> Update:
-        choices = contestants.choices(self.store)
-        return {
-            self.who: gr.Dropdown(choices=choices, value=[one.value for one in chosen]),
-            self.chosen: _text(chosen),
-            **self._judged(chosen),
-        }
+        return {self.who: columns.facts(self.store, chosen), self.chosen: _text(chosen), **self._judged(chosen)}
 
     def _judged(self, chosen: list[Contestant]) -> Update:
         # Nobody is told off for having chosen nobody yet.
@@ -167,34 +168,59 @@ class Compare:
 
     # --- asking ---
 
-    def answer(
-        self,
-        handed: str,
-        chosen: str,
-        names: str,
-        prompt: str,
-        seed: float,
-        temperature: float,
-        top_p: float,
-        max_tokens: float,
-    ) -> Iterator[Update]:
+    def answer(self, *asked: Any) -> Iterator[Update]:
         """Stream the answers of all contestants; whoever stops listening stops the answerer within a token."""
+        question = self._question(*asked)
+        yield from self._asked(question, {"event": "answer"}) if isinstance(question, Question) else iter([question])
+
+    def _question(self, handed: str, chosen: str, names: str, prompt: str, seed: float, how: Any) -> Question | Update:
+        """What the fields ask; or the update that says what is wrong with them."""
         people = contestants.standing(self.store, handed, chosen)
-        wrong, unfit = prompt_problems(prompt), contestants.problems(people)
-        given = {"seed": seed, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
-        sampling = read_sampling(given, wrong)
-        if wrong or unfit:
-            yield {self.problems: problem_list(unfit), self.refused: problem_list(wrong)}
-            return
         sides = comparing.new_sides() if names == "Blind" else None
-        yield from self._asked(Question(people, prompt, sampling, sides=sides))
+        question, wrong = read_question(people, prompt, seed, how, sides)
+        unfit = contestants.problems(people)
+        if wrong or unfit:
+            return {self.problems: problem_list(unfit), self.refused: problem_list(wrong)}
+        return question
 
     def again(self, event: gr.EventData) -> Iterator[Update]:
         """Ask the question of a kept comparison exactly as it was."""
-        before = self.store.comparison(int(number_of(event, "id") or 0))
-        yield from self._asked(comparing.again(self.store, before), before)
+        before = self._kept(event)
+        retry = {"event": "again", "id": before.id}
+        yield from self._asked(comparing.again(self.store, before), retry, before)
 
-    def _asked(self, question: Question, before: Comparison | None = None) -> Iterator[Update]:
+    def reseed(self, event: gr.EventData) -> Iterator[Update]:
+        """Ask the question of a kept comparison with a new seed."""
+        before = self._kept(event)
+        yield from self._asked(comparing.otherwise(self.store, before), {"event": "reseed", "id": before.id})
+
+    def onwards(self, event: gr.EventData) -> Iterator[Update]:
+        """Ask the next question of a conversation: every column goes on with its own answers."""
+        before, prompt = self._kept(event), way_out.prompt_of(event)
+        if wrong := prompt_problems(prompt):
+            yield {self.refused: problem_list(wrong)}
+            return
+        retry = {"event": "onwards", "id": before.id, "prompt": prompt}
+        yield from self._asked(comparing.onwards(self.store, before, prompt), retry)
+
+    def way_out(
+        self, handed: str, chosen: str, names: str, prompt: str, seed: float, how: Any, event: gr.EventData
+    ) -> Iterator[Update]:
+        """Ask once more what there was no memory for: on the CPU, when the run has ended, or when it has paused."""
+        way, retry = way_out.chosen(event)
+        question = way_out.question(self.store, retry) or self._question(handed, chosen, names, prompt, seed, how)
+        if not isinstance(question, Question):
+            yield question
+            return
+        yield {self.go: gr.Button(visible=False), self.halt: gr.Button(visible=True), self.refused: ""}
+        for words in way_out.until_free(self.store, way):
+            yield {self.note: f'<p class="status">{escape(words)}</p>'}
+        yield from self._asked(replace(question, device="cpu" if way == "cpu" else None), retry)
+
+    def _kept(self, event: gr.EventData) -> Comparison:
+        return self.store.comparison(int(number_of(event, "id") or 0))
+
+    def _asked(self, question: Question, retry: dict[str, Any], before: Comparison | None = None) -> Iterator[Update]:
         question = room_beside.beside_runs(self.store, question)
         people, asked_at = list(question.people), int(time.time() * 1000)
         grid = answer_grid.of_round(answering.waiting(question), asked_at)
@@ -206,14 +232,17 @@ class Compare:
             self.refused: "",
             self.note: self._note(people),
         }
+        ready = self._ready()
         try:
             for told in answering.answers(self.studio, question, before):
                 grid = answer_grid.of_round(told, asked_at)
-                # With the answers: updates that come close together can be taken for one, and the last one wins.
-                yield {self.grid: grid, **(self._ready() if told["state"] == "complete" else {})}
+                # With the answers: updates that come close together can be taken for one, and the last one wins. And
+                # only once: when a proof comes, the next question may be under way.
+                yield {self.grid: grid, **(ready if told["state"] == "complete" else {})}
+                ready = {} if told["state"] == "complete" else ready
         except AnswererError as error:
             # What was said so far stays; the reason stands beside it.
-            broken = answer_grid.ended(grid, "The answers broke off.")
+            broken = answer_grid.ended(grid, "The answers broke off.") | {"ways": way_out.offered(error, retry)}
             yield {self.grid: broken, self.refused: problem_list([str(error)]), **self._ready()}
 
     def stopped(self, grid: Any) -> Update:

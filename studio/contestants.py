@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters_store.errors import NotFound
@@ -21,7 +21,7 @@ from studio.outsiders import Outsider
 MOST_COLUMNS = 8
 OFFERED = 200  # the newest adapters
 STRONGEST = 2.0  # times what an adapter was trained to do
-_VALUE = re.compile(r"(base|adapter|checkpoint|merged)-([0-9]{1,15})(?:@([0-9](?:\.[0-9]{1,3})?))?")
+_VALUE = re.compile(r"(base|adapter|checkpoint|merged)-([0-9]{1,15})(?:@([0-9](?:\.[0-9]{1,3})?))?(?:#([2-8]))?")
 NOBODY_YET = "?"  # what the page keeps until it has been told who can answer
 
 
@@ -29,13 +29,15 @@ NOBODY_YET = "?"  # what the page keeps until it has been told who can answer
 class Contestant:
     """One column of a comparison: the base model itself, one of its adapters, or an outsider made from it.
 
-    `strength` is what an adapter's update is multiplied by, 0 to STRONGEST.
+    `strength` is what an adapter's update is multiplied by, 0 to STRONGEST. Who stands in several columns, to be asked
+    otherwise, has a `copy` number from 2 on.
     """
 
     base: BaseModel
     adapter: Adapter | None
     strength: float = 1.0
     outsider: Outsider | None = None
+    copy: int = 0
 
     @property
     def is_base(self) -> bool:
@@ -45,9 +47,10 @@ class Contestant:
     @property
     def value(self) -> str:
         """How the page keeps it."""
+        again = f"#{self.copy}" if self.copy else ""
         if self.outsider is not None:
-            return f"{self.outsider.kind}-{self.outsider.id}{self._at}"
-        return f"base-{self.base.id}" if self.adapter is None else f"adapter-{self.adapter.id}{self._at}"
+            return f"{self.outsider.kind}-{self.outsider.id}{self._at}{again}"
+        return f"base-{self.base.id}{again}" if self.adapter is None else f"adapter-{self.adapter.id}{self._at}{again}"
 
     @property
     def name(self) -> str:
@@ -89,16 +92,20 @@ class Contestant:
     def _at(self) -> str:
         return "" if self.strength == 1 else f"@{self.strength:g}"
 
+    def with_strength(self, strength: float) -> Contestant:
+        """The same contestant at another strength."""
+        return replace(self, strength=strength)
 
-def choices(store: Store) -> list[tuple[str, str]]:
-    """What can be chosen, as (label, value): bases, adapters from the newest on, then checkpoints and merged models."""
+
+def offered(store: Store) -> list[tuple[str, Contestant]]:
+    """Who can be chosen, each with a label: bases, adapters from the newest on, then checkpoints and merged models."""
     bases = store.base_models()
     several = len(bases) > 1
     adapters, _ = store.adapters(limit=OFFERED)
     return [
-        *((f"base: {base.name}" if several else "base", f"base-{base.id}") for base in bases),
-        *((_label(adapter, several), f"adapter-{adapter.id}") for adapter in adapters),
-        *((one.label, f"{one.kind}-{one.id}") for one in outsiders.offered(store)),
+        *((f"base: {base.name}" if several else "base", Contestant(base, None)) for base in bases),
+        *((_label(adapter, several), Contestant(adapter.base_model, adapter)) for adapter in adapters),
+        *((one.label, Contestant(one.base, None, outsider=one)) for one in outsiders.offered(store)),
     ]
 
 
@@ -158,7 +165,7 @@ def advice(chosen: Sequence[Contestant]) -> str:
         return "Add an adapter to have something to compare."
     seen: dict[str, str] = {}
     for one in chosen:
-        if one.identity in seen:
+        if one.identity in seen and not one.copy:
             return f"{one.name} has the same weights as {seen[one.identity]}."
         seen[one.identity] = one.name
     return ""
@@ -247,17 +254,17 @@ def find(store: Store, value: str) -> Contestant | None:
     named = _VALUE.fullmatch(value)
     if named is None or (strength := float(named[3] or 1)) > STRONGEST:
         return None
-    kind, number = named[1], int(named[2])
+    kind, number, copy = named[1], int(named[2]), int(named[4] or 0)
     if kind in ("checkpoint", "merged"):
         found = outsiders.find(store, kind, number)
-        return Contestant(found.base, None, strength, found) if found else None
+        return Contestant(found.base, None, strength, found, copy) if found else None
     try:
         if kind == "base":
-            return Contestant(store.base_model(number), None)
+            return Contestant(store.base_model(number), None, copy=copy)
         adapter = store.adapter(number)
     except NotFound:
         return None
-    return Contestant(adapter.base_model, adapter, strength) if adapter.deleted_at is None else None
+    return Contestant(adapter.base_model, adapter, strength, copy=copy) if adapter.deleted_at is None else None
 
 
 def _label(adapter: Adapter, several: bool) -> str:

@@ -13,6 +13,7 @@ from adapters_store.comparison_tables import Answer, Comparison
 from adapters_store.store import Store
 from studio import answer_grid, comparing
 from studio.answer_grid import Grid
+from studio.asked import Question
 from studio.contestants import Contestant
 from studio.outsiders import Outsider
 
@@ -21,9 +22,13 @@ AFTER_VOTE = "Names and proof after your vote."
 NOTHING_MOVED = 0.0005  # nats; shown as 0.000
 
 
-def blind(count: int, status: str) -> Grid:
+def blind(question: Question, status: str) -> Grid:
     """The columns of a blind comparison while the answers are made: nothing in them tells one from another."""
-    return {"state": "waiting", "blind": True, "columns": [_hidden(at, "") for at in range(count)], "status": status}
+    places = comparing.order(len(question.people), question.sides)
+    columns = [_hidden(at, "") for at in range(len(places))]
+    for column, place in zip(columns, places, strict=True):
+        column["earlier"] = [turn._asdict() for turn in question.turns[place]] if question.turns else []
+    return {"state": "waiting", "blind": True, "columns": columns, "status": status, "prompt": question.prompt}
 
 
 def of(store: Store, kept: Comparison) -> Grid:

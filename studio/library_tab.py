@@ -22,7 +22,7 @@ from studio.page import Studio, said
 from studio.shell import Shell, hidden, html, scripted
 from studio.words import clean_name
 
-MOST_MARKED = 4  # beside the base
+MOST_MARKED = 7  # beside the base
 LONGEST_SEARCH = 200  # characters
 
 

@@ -40,8 +40,8 @@ def read(texts: Sequence[str], columns: int) -> list[Own]:
 
 def checked(columns: Sequence[object], wrong: list[str]) -> list[Own]:
     """The same as it comes from the page, of which nothing is believed; what is wrong is added to `wrong`."""
-    given = [one if isinstance(one, dict) else {} for one in columns]
-    given = [{name: value for name, value in one.items() if value not in ("", None)} for one in given]
+    sent = [one if isinstance(one, dict) else {} for one in columns]
+    given = [{name: value for name, value in one.items() if value not in ("", None)} for one in sent]
     own = [_own(place + 1, one, wrong) for place, one in enumerate(given)]
     return own if any(one.label for one in own) else []
 

@@ -133,7 +133,7 @@ def _number(text: str | None) -> str:
 
 def _ids(text: str | None) -> str:
     """The adapters that the address names, some at a strength: `3,5@0.5`."""
-    named = [part.partition("@") for part in (text or "").split(",")[:4]]
+    named = [part.partition("@") for part in (text or "").split(",")[:8]]
     return ",".join(
         number + (at + strength if _STRENGTH.fullmatch(strength) else "")
         for number, at, strength in named

@@ -6,7 +6,7 @@ import pytest
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Owner
-from studio import contestants, seating
+from studio import columns, contestants, seating
 from studio.contestants import Contestant
 from tests.furnish import add_adapter
 
@@ -26,6 +26,10 @@ def base(store: Store, name: str) -> BaseModel:
 
 def adapter(store: Store, of: BaseModel, name: str, **settings: object) -> Adapter:
     return add_adapter(store, of, name=name, settings=settings)
+
+
+def offered(store: Store) -> dict[str, str]:
+    return {label: one.value for label, one in contestants.offered(store)}
 
 
 def test_adapters_handed_over_come_with_their_base(store: Store) -> None:
@@ -106,8 +110,8 @@ def test_a_kept_checkpoint_of_a_run_can_answer_until_it_is_gone(store: Store, fu
         folder = draft.publish()
     token = store.claim(job.id, Owner(1, 2.0, "boot")).token
     row = store.add_checkpoint(job.id, token, step=40, folder=folder)
-    label, value = contestants.choices(store)[-1]
-    assert (label, value) == ("long at step 40 (checkpoint)", f"checkpoint-{row.id}")
+    value = f"checkpoint-{row.id}"
+    assert offered(store)["long at step 40 (checkpoint)"] == value
     (found,) = contestants.read(store, value)
     assert (found.name, found.base.id, found.trained_on) == ("long at step 40", tiny.id, "full")
     assert found.identity == store.files.digest("checkpoints", folder)
@@ -133,7 +137,7 @@ def test_a_merged_model_is_a_sitting_of_its_own_while_its_folder_is_there(
     merged.mkdir()
     (merged / "config.json").write_text("{}")
     (found,) = contestants.read(store, f"merged-{job.id}")
-    assert [label for label, _ in contestants.choices(store)][-1] == "one, merged (whole model)"
+    assert offered(store)["one, merged (whole model)"] == f"merged-{job.id}"
     base_alone, whole = seating.sittings(store, [Contestant(tiny, None), found])
     assert (base_alone.places, whole.places, whole.payload["base_path"]) == ([0], [1], str(merged))
     assert "one, merged" in contestants.bases_note([Contestant(tiny, None), found])
@@ -167,7 +171,7 @@ def test_an_adapter_answers_at_other_strengths_where_its_update_can_be_multiplie
     llama = base(store, "llama")
     dora = add_adapter(store, llama, name="turned", method="dora")
     one = adapter(store, llama, "one")
-    assert [label for label, _ in contestants.choices(store)][1:] == ["one", "turned"]
+    assert list(offered(store))[1:] == ["one", "turned"]
     half, whole = contestants.read(store, f"adapter-{one.id}@0.5,adapter-{one.id}")
     assert (half.can_be_scaled, contestants.read(store, f"adapter-{dora.id}")[0].can_be_scaled) == (True, False)
     assert (half.name, half.strength, half.value, whole.name) == ("one@0.5", 0.5, f"adapter-{one.id}@0.5", "one")
@@ -183,9 +187,9 @@ def test_an_adapter_answers_at_other_strengths_where_its_update_can_be_multiplie
 def test_names_are_told_apart_by_their_base_when_there_are_several(store: Store) -> None:
     llama = base(store, "llama")
     adapter(store, llama, "one")
-    assert [label for label, _ in contestants.choices(store)][:2] == ["base", "one"]
+    assert list(offered(store))[:2] == ["base", "one"]
     base(store, "gpt")
-    assert [label for label, _ in contestants.choices(store)][:3] == ["base: llama", "base: gpt", "one (llama)"]
+    assert list(offered(store))[:3] == ["base: llama", "base: gpt", "one (llama)"]
 
 
 def test_adapters_answer_on_what_all_of_them_were_trained_on_else_on_the_full_base(store: Store) -> None:
@@ -221,3 +225,34 @@ def test_who_cannot_share_a_pass_is_named_before_anyone_answers(store: Store) ->
         "biased is not low-rank alone, so it answers after the others, in a pass of its own."
     )
     assert contestants.passes_note(people).startswith("biased, soft are not low-rank alone, so each answers")
+
+
+def test_whoever_stands_twice_is_told_apart_by_number_and_nobody_is_told_off_for_it(store: Store) -> None:
+    llama = base(store, "llama")
+    one = adapter(store, llama, "one")
+    text = f"base-{llama.id},base-{llama.id}#2,adapter-{one.id}@0.5,adapter-{one.id}@0.5#3"
+    found = contestants.read(store, text)
+    assert [who.value for who in found] == text.split(",")
+    assert (contestants.problems(found), contestants.advice(found)) == ([], "")
+    assert found[2].identity == found[3].identity
+
+
+def test_line_ups_are_offered_at_one_press_the_best_of_a_grid_first(store: Store, furnished: Furnished) -> None:
+    tiny, data = furnished
+    assert columns.presets(store) == []
+    ids = []
+    for number, loss in enumerate((2.0, 1.0, 3.0)):
+        job = store.submit("train", f"g{number}", {}, base_model_id=tiny.id, data_set_id=data.id, grid="aa")
+        ids.append(add_adapter(store, tiny, name=f"g{number}", job_id=job.id, validation_loss=loss).id)
+    alone = add_adapter(store, tiny, name="alone")
+    newest, grid = columns.presets(store)
+    assert (newest["label"], newest["values"]) == ("Base against newest", [f"base-{tiny.id}", f"adapter-{alone.id}"])
+    assert grid["label"] == "All of this grid"
+    assert grid["values"] == [f"base-{tiny.id}", *(f"adapter-{ids[at]}" for at in (1, 0, 2))]
+    shown = columns.facts(store, contestants.read(store, f"base-{tiny.id},adapter-{alone.id}@0.5"))
+    assert shown["columns"][1] == {
+        "value": f"adapter-{alone.id}@0.5",
+        "name": "alone",
+        "label": "alone@0.5",
+        "scalable": True,
+    }

@@ -133,7 +133,7 @@ def test_columns_of_every_kind_answer_as_they_do_alone_and_a_replay_gives_the_sa
     assert on_its_own.text == first.text
     assert [one.divergence is None for one in kept.answers] == [True, True, False, False, False, True]
     assert len({plain.weights, other.weights, on_its_own.weights}) == 3
-    assert (other.seat or {})["base"] == "gpt2"
+    assert ((other.seat or {})["base"], other.name, plain.name) == ("gpt2", "base: gpt2", "base: tiny")
     for place, text in enumerate(texts(kept)):
         alone = hearing.ask(store, answerer, replace(question, people=[people[place]]))
         assert alone.answers[0].text == text

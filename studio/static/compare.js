@@ -24,11 +24,41 @@ class Answers {
     this.card = h("section", { class: "card answers-card", hidden: true }, h("h2", { class: "for-readers" }, "Answers"), this.grid);
     this.bar = this.voteBar();
     this.again = h("button", { type: "button", class: "small", onclick: () => this.trigger("again", { id: this.last.id }) }, "Ask again exactly");
-    this.kept = h("div", { class: "kept-bar", hidden: true }, h("span", { class: "kept-name" }), this.again, exportLink("md"), exportLink("jsonl"), exportLink("csv"));
+    this.reseed = h("button", { type: "button", class: "small", onclick: () => this.trigger("reseed", { id: this.last.id }) }, "Ask with another seed");
+    this.kept = h("div", { class: "kept-bar", hidden: true }, h("span", { class: "kept-name" }), this.again, this.reseed, exportLink("md"), exportLink("jsonl"), exportLink("csv"));
+    this.onwards = this.nextQuestion();
+    this.ways = h("div", { class: "ways", role: "group", "aria-label": "Ways to go on", hidden: true });
     this.status = h("p", { class: "status answers-status", role: "status" });
     this.scores = scoresCard();
     this.past = pastCard({ server: this.server, open: (id) => this.open(id) });
-    this.element.replaceChildren(this.empty, this.card, this.bar, this.status, this.kept, this.scores.node, this.past.node);
+    this.element.replaceChildren(this.empty, this.card, this.bar, this.onwards, this.status, this.ways, this.kept, this.scores.node, this.past.node);
+  }
+
+  // The next turn of the conversation in all columns; each goes on with what it said itself.
+  nextQuestion() {
+    this.next_field = h("textarea", { rows: 1, id: "compare-next", onkeydown: (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.askOn();
+    } });
+    this.next_button = h("button", { type: "button", class: "small", onclick: () => this.askOn() }, "Ask all");
+    return h("div", { class: "next-question", hidden: true }, h("label", { for: "compare-next" }, "Next question to all columns"), h("div", {}, this.next_field, this.next_button));
+  }
+
+  askOn() {
+    const prompt = this.next_field.value;
+    if (!prompt.trim() || this.next_button.disabled) return;
+    this.next_button.disabled = true;
+    this.trigger("onwards", { id: this.last.id, prompt });
+  }
+
+  drawWays(shown) {
+    const ways = shown.ways ?? [];
+    keyed(this.ways, ways, () => h("button", { type: "button", class: "small" }), (node, one) => {
+      say(node, one.words);
+      node.onclick = () => { show(this.ways, false); this.trigger("way_out", { way: one.key, retry: one.retry }); };
+    });
+    show(this.ways, ways.length > 0);
   }
 
   voteBar() {
@@ -76,6 +106,10 @@ class Answers {
     keyed(this.grid, shown.columns, make, (node, column) => updateColumn(node, column, shown));
     say(this.status, shown.status ?? "");
     this.drawVote(shown);
+    this.drawWays(shown);
+    show(this.onwards, shown.state === "complete" && Boolean(shown.id));
+    this.next_button.disabled = false;
+    if (shown.id !== before.id && shown.state === "complete") this.next_field.value = "";
     if (shown.id && shown.id !== before.id) this.keepAddress();
     if (shown.id !== before.id || Boolean(shown.vote) !== Boolean(before.vote)) this.past.ask();
   }
@@ -168,7 +202,7 @@ function makeColumn(vote) {
   const waiting = h("span", { class: "waiting-text", "aria-hidden": "true" }, [92, 80, 55].map((width) => h("i", { style: `width: ${width}%` })));
   return h("article", { class: "answer", "aria-live": "off" },
     h("div", { class: "answer-head" }, h("span", { class: "swatch", "aria-hidden": "true" }), h("h3", {}), h("span", { class: "fact" })),
-    h("div", { class: "answer-text" }, waiting, h("p", {})),
+    h("div", { class: "answer-text" }, h("div", { class: "turns" }), waiting, h("p", { class: "said" })),
     h("p", { class: "proof" }, h("span", {}), h("span", {}), h("span", { class: "flag" })),
     h("button", { type: "button", class: "small best", onclick: vote }, h("span", {}), h("kbd", {})));
 }
@@ -176,7 +210,8 @@ function makeColumn(vote) {
 function updateColumn(node, column, shown) {
   const [head, text, proof, best] = node.children;
   const [swatch, name, fact] = head.children;
-  const [waiting, said] = text.children;
+  const [turns, waiting, said] = text.children;
+  drawTurns(turns, column.earlier ?? [], shown.prompt);
   const [what, how, flag] = proof.children;
   swatch.style.background = column.swatch ? `var(--s${1 + (column.swatch - 1) % 6})` : "var(--ink-3)";
   say(name, column.name);
@@ -194,4 +229,14 @@ function updateColumn(node, column, shown) {
   best.classList.toggle("chosen", chosen);
   say(best.firstChild, chosen ? "Your choice" : `${letter} is best`);
   say(best.lastChild, String(at + 1));
+}
+
+// What this column was asked and has answered before, and what it is asked now; nothing on a first turn.
+function drawTurns(node, earlier, prompt) {
+  const asked = earlier.length && prompt ? [{ prompt, text: null }] : [];
+  keyed(node, [...earlier, ...asked].map((turn, key) => ({ ...turn, key })), () => h("div", {}, h("p", { class: "asked" }), h("p", { class: "was-said" })), (row, turn) => {
+    say(row.firstChild, turn.prompt);
+    say(row.lastChild, turn.text ?? "");
+    show(row.lastChild, turn.text != null);
+  });
 }

@@ -69,7 +69,7 @@ def ask(page: Page, prompt: str) -> None:
 
 
 def texts(page: Page) -> list[str]:
-    return page.locator(".answer-text p").all_inner_texts()
+    return page.locator(".answer-text .said").all_inner_texts()
 
 
 def test_a_finished_run_goes_to_compare_in_one_click_and_both_answer(
@@ -116,12 +116,12 @@ def test_stop_ends_the_answers_and_keeps_what_was_said(open_page: OpenPage, talk
     page.get_by_role("spinbutton", name="Most tokens").fill("1024")
     page.get_by_role("spinbutton", name="Temperature").fill("0")
     ask(page, "Question 1: what is the sea?")
-    expect(page.locator(".answer-text p").first).to_have_text(re.compile("."), timeout=SLOW)
+    expect(page.locator(".answer-text .said").first).to_have_text(re.compile("."), timeout=SLOW)
     stop = page.get_by_role("button", name="Stop")
     stop.click()
     expect(page.get_by_role("status").get_by_text("Stopped.")).to_be_visible()
     expect(stop).to_be_hidden()
-    expect(page.locator(".answer-text p").first).to_have_text(re.compile("."))
+    expect(page.locator(".answer-text .said").first).to_have_text(re.compile("."))
     page.get_by_role("spinbutton", name="Most tokens").fill("16")
     ask(page, "And now?")
     expect(page.get_by_role("status").get_by_text("2 answers ready.")).to_be_visible(timeout=SLOW)
@@ -143,13 +143,36 @@ def test_the_example_fills_the_prompt(open_page: OpenPage, adapters: tuple[Adapt
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(words)
 
 
-def test_adapters_of_another_base_cannot_be_mixed_in(
+def test_columns_differ_go_on_with_their_own_answers_and_say_that_bases_come_in_turn(
     open_page: OpenPage, studio: Served, adapters: tuple[Adapter, Adapter]
 ) -> None:
+    one, _ = adapters
     stranger = _adapter_of_another_base(studio.store)
-    page = open_page(f"tab=compare&contestants={adapters[0].id},{stranger.id}")
-    expect(page.get_by_role("alert")).to_contain_text(f"{stranger.name} belongs to other")
+    page = open_page(f"tab=compare&contestants={one.id},{stranger.id}")
+    expect(page.locator("#compare-note")).to_contain_text("each is loaded in turn: tiny, other")
+    page.get_by_role("button", name=f"Take out {stranger.name}").click()
     studio.store.delete_adapter(stranger.id)
+    page.get_by_role("spinbutton", name=f"Strength of {one.name}").fill("0.5")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Sampling").click()
+    page.get_by_role("spinbutton", name="Most tokens").fill("8")
+    page.get_by_role("spinbutton", name="Samples each").fill("2")
+    page.get_by_role("button", name="Per column").click()
+    page.get_by_role("spinbutton", name=f"Temperature of {one.name}").fill("0")
+    ask(page, "Question 8: what is iron?")
+    expect(page.get_by_role("status").get_by_text("4 answers ready.")).to_be_visible(timeout=SLOW)
+    own = f"{one.name}@0.5 #%d, temperature 0"
+    expect(columns(page).get_by_role("heading")).to_have_text(["base #1", "base #2", own % 1, own % 2])
+    expect(columns(page).nth(1)).to_contain_text("Seed 8, temperature 0.7")
+    before = texts(page)
+    assert before[2] == before[3]
+    page.get_by_label("Next question to all columns").fill("And rust?")
+    page.keyboard.press("Enter")
+    expect(columns(page).nth(1).locator(".turns")).to_contain_text("And rust?", timeout=SLOW)
+    expect(page.get_by_role("status").get_by_text("4 answers ready.")).to_be_visible(timeout=SLOW)
+    (first, second) = studio.store.comparisons(limit=2)[::-1]
+    assert (second.follows_id, second.prompt) == (first.id, "And rust?")
+    expect(columns(page).nth(0).locator(".was-said").first).to_have_text(first.answers[0].text)
 
 
 def test_contestants_are_chosen_by_hand_and_stand_in_the_address(
