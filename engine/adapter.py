@@ -29,6 +29,7 @@ class AdapterOnDisk:
         bottlenecks: tensors of `methods.additive.Bottleneck`, by `<layer>.<part>`.
         prompt: (k, H) embeddings that stand before every row.
         config: PEFT's config, where the folder is PEFT's LoRA.
+        template: the chat template that it was trained with, where that is not the base model's own.
         tied: whether a value of `whole` also goes where its parameter is shared, as between embedding and head.
     """
 
@@ -40,6 +41,7 @@ class AdapterOnDisk:
     prompt: Tensor | None = None
     config: LoraConfig | None = None
     tied: bool = True
+    template: str | None = None
 
     @property
     def by_rows(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 from engine import json_file, peft_files
 from engine.adapter import AdapterError, AdapterOnDisk
 from engine.adapter_fit import check_fits, shape_settings
-from engine.adapter_writing import CONFIG, FORMAT, OWN_CONFIG, VERSION, WEIGHTS, A, Named, write, write_again
+from engine.adapter_writing import CONFIG, FORMAT, OWN_CONFIG, TEMPLATE, VERSION, WEIGHTS, A, Named, write, write_again
+from engine.data import known_templates
 from engine.methods.additive import PROMPT
 from engine.methods.lora import LowRank
 from engine.methods.low_rank import PREFIX, base_path
@@ -63,9 +65,18 @@ def _read(folder: Path) -> tuple[AdapterOnDisk, Named]:
     name = OWN_CONFIG if (folder / OWN_CONFIG).is_file() else CONFIG
     config, tensors = _json(folder / name), _tensors(folder / WEIGHTS)
     try:
-        return _understood(folder, config, tensors), tensors
+        return replace(_understood(folder, config, tensors), template=_template(folder)), tensors
     except ConfigError as error:
         raise AdapterError(f"The adapter in {folder} {error}.") from None
+
+
+def _template(folder: Path) -> str | None:
+    """The chat template beside an adapter, if it is one that is known here: none from elsewhere is ever filled in."""
+    file = folder / TEMPLATE
+    if not file.is_file() or file.stat().st_size > LARGEST_CONFIG:
+        return None
+    text = file.read_text("utf-8", "replace")
+    return text if text in known_templates.TEXTS else None
 
 
 def take_over(source: Path, target: Path, *, base_name: str, model: nn.Module) -> AdapterOnDisk:

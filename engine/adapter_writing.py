@@ -27,18 +27,28 @@ CONFIG = "adapter_config.json"
 OWN_CONFIG = "studio_adapter.json"
 WEIGHTS = "adapter_model.safetensors"
 CARD = "README.md"
+TEMPLATE = "chat_template.jinja"  # as other tools have it beside an adapter
 FORMAT, VERSION = "lora-studio-adapter", 1
 A = ".lora_A.weight"  # how the name of a layer's first matrix ends
 Named = dict[str, Tensor]
 
 
-def write(folder: Path, tensors: Named, *, base_name: str, settings: RunSettings, model: nn.Module) -> None:
+def write(
+    folder: Path,
+    tensors: Named,
+    *,
+    base_name: str,
+    settings: RunSettings,
+    model: nn.Module,
+    template: str | None = None,
+) -> None:
     """Write an adapter into an existing folder.
 
     Args:
         tensors: from `Fitted.tensors`.
         base_name: what stands in the config as the base model's name.
         model: the base model, with nothing on it; tells which layers there are and how they keep their weights.
+        template: the chat template that it was trained with, where that is not the base model's own.
     """
     if settings.method in LOW_RANK:
         config = _low_rank_config(tensors, base_name, settings, model)
@@ -47,6 +57,7 @@ def write(folder: Path, tensors: Named, *, base_name: str, settings: RunSettings
     else:
         config = _own_config(base_name, settings.method)
     _write(folder, config, _card(base_name, settings.method, settings.rank, settings.alpha), tensors)
+    _write_template(folder, template)
 
 
 def write_again(folder: Path, adapter: AdapterOnDisk, tensors: Named, *, base_name: str, model: nn.Module) -> None:
@@ -70,6 +81,7 @@ def write_again(folder: Path, adapter: AdapterOnDisk, tensors: Named, *, base_na
     elif adapter.prompt is not None:
         config = _prompt_config(base_name, adapter.prompt.shape[0], model)
     _write(folder, config, _card(base_name, adapter.method, rank, alpha), tensors)
+    _write_template(folder, adapter.template)
 
 
 def _write(folder: Path, config: dict[str, Any], card: str, tensors: Named) -> None:
@@ -77,6 +89,11 @@ def _write(folder: Path, config: dict[str, Any], card: str, tensors: Named) -> N
     (folder / name).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     (folder / CARD).write_text(card, "utf-8")
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _write_template(folder: Path, template: str | None) -> None:
+    if template is not None:
+        (folder / TEMPLATE).write_text(template, "utf-8")
 
 
 def _own_config(base_name: str, method: Method) -> dict[str, Any]:

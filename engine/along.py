@@ -54,7 +54,7 @@ def along(
     """
     told: list[Along | None] = []
     for contestant, asked, answer in zip(contestants, messages, answers, strict=True):
-        row = [*prompt_ids(base.tokenizer, asked), *answer]
+        row = [*prompt_ids(base.tokenizer_of(contestant), asked), *answer]
         read: list[Tensor] = []
         for who in (contestant, None) if contestant is not None else ():
             if not should_stop():

@@ -48,7 +48,7 @@ def odds(
     for contestant, asked in zip(contestants, messages, strict=True):
         if should_stop():
             break
-        ids = [*prompt_ids(base.tokenizer, asked), *marks.common]
+        ids = [*prompt_ids(base.tokenizer_of(contestant), asked), *marks.common]
         own = 0 if contestant is None or contestant.prompt is None else len(contestant.prompt)
         room = max_length(base.model.config) - own
         if len(ids) >= room:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from engine.adapter_files import AdapterOnDisk, check_fits
+from engine.data.known_templates import end_mark, gap
 from engine.data.render import encode, prompt_ids
 from engine.data.template import Message
 from engine.methods.attach import Attached, attached, groups
@@ -57,20 +58,30 @@ class Snapshot:
 class _Answers:
     """What every contestant has said so far."""
 
-    def __init__(self, base: LoadedBase, drawn: Sequence[Sampling], batches: list[list[int]]) -> None:
+    def __init__(
+        self,
+        base: LoadedBase,
+        drawn: Sequence[Sampling],
+        batches: list[list[int]],
+        ends: Sequence[set[int]],
+        gaps: Sequence[str],
+    ) -> None:
+        """`ends` are the tokens that end the answer of each, `gaps` what a template puts before it and no one says."""
+        self._gaps = gaps
         self.base, self.drawn, self.batches = base, drawn, batches
         self.began = time.monotonic()
         self.tokens: list[list[int]] = [[] for _ in drawn]
         self.finished = [False] * len(drawn)
         self._texts = [""] * len(drawn)
-        self._ends = end_tokens(base)
+        self._ends = ends
 
     def add(self, place: int, token: int) -> None:
         """The next token of a contestant."""
-        self.finished[place] = token in self._ends
+        self.finished[place] = token in self._ends[place]
         if not self.finished[place]:
             self.tokens[place].append(token)
             said = self.base.tokenizer.decode(self.tokens[place], skip_special_tokens=True)
+            said = said.removeprefix(self._gaps[place])
             self._texts[place] = before_stop(said, self.drawn[place].stop)
             self.finished[place] = len(self._texts[place]) < len(said)
 
@@ -129,10 +140,11 @@ def answers(
     """
     contestants = [one.contestant for one in asked]
     _check_all(base, contestants)
-    prompts = [prompt_ids(base.tokenizer, one.messages) for one in asked]
+    prompts = [prompt_ids(base.tokenizer_of(one.contestant), one.messages) for one in asked]
     room = _room(base, contestants)
     _check_room(base, prompts, room)
-    said = _Answers(base, [one.sampling for one in asked], _batches(contestants, prompts))
+    ends, gaps = zip(*((_ends(base, one), gap(base.tokenizer_of(one))) for one in contestants), strict=True)
+    said = _Answers(base, [one.sampling for one in asked], _batches(contestants, prompts), ends, gaps)
     for places in said.batches:
         with attached(base.model, [contestants[place] for place in places]) as batch, _quick(base.model):
             for _ in _answered(said, batch, places, prompts[places[0]], room):
@@ -227,6 +239,12 @@ def _check_all(base: LoadedBase, contestants: Sequence[Contestant]) -> None:
             check_fits(contestant, base.model)
 
 
+def _ends(base: LoadedBase, contestant: Contestant) -> set[int]:
+    """The tokens that end an answer of this contestant: those of the base, and what its own template ends one with."""
+    taught = end_mark(base.tokenizer_of(contestant)) if contestant and contestant.template else None
+    return end_tokens(base) | ({taught} if taught is not None else set())
+
+
 def end_tokens(base: LoadedBase) -> set[int]:
     """The tokens that end an answer, by the generation config and by the tokenizer."""
     given = base.model.generation_config.eos_token_id
@@ -252,9 +270,10 @@ def score(
     if room < 1:
         raise ValueError("The soft prompts of these contestants leave no room for rows in this base model.")
     length = min(length, room)
-    examples = [e for e in (encode(base.tokenizer, row, length) for row in rows) if e.answer_tokens]
     losses = []
     for contestant in contestants:
+        tokenizer = base.tokenizer_of(contestant)
+        examples = [e for e in (encode(tokenizer, row, length) for row in rows) if e.answer_tokens]
         with attached(base.model, [contestant]):
             loss = validation_loss(base, examples, rows_at_once=8)
         if loss is None:

@@ -56,15 +56,19 @@ def reference_logprob(
     """
     room = max_length(base.model.config) - max((_own_tokens(one) for one in contestants), default=0)
     row = {"messages": [*messages, {"role": "assistant", "content": reference}]}
-    example = encode(base.tokenizer, row, max(1, room), "last")
+    return [_of_row(base, one, row, room) for one in contestants]
+
+
+def _of_row(base: LoadedBase, contestant: AdapterOnDisk | None, row: dict[str, Any], room: int) -> Likelihood:
+    example = encode(base.tokenizer_of(contestant), row, max(1, room), "last")
     if example.full_length > room:
         raise ValueError(f"With its reference it has {example.full_length} tokens; this base model takes {room}.")
     learned = [place for place, label in enumerate(example.labels) if label != IGNORED and place]
     if not learned:
         raise ValueError("Nothing of the reference is left once the chat template has written it.")
     first = learned[0]
-    told = token_logprobs(base, contestants, example.ids, first)
-    return [Likelihood(sum(each[place - first] for place in learned), len(learned)) for each in told]
+    (told,) = token_logprobs(base, [contestant], example.ids, first)
+    return Likelihood(sum(told[place - first] for place in learned), len(learned))
 
 
 def _own_tokens(contestant: AdapterOnDisk | None) -> int:

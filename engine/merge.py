@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from engine.adapter_files import AdapterError, AdapterOnDisk, check_fits
+from engine.data.known_templates import end_mark
 from engine.methods.dora import row_norms
 from engine.methods.inject import Surgery, places_of
 from engine.methods.lora import LinearLike, LowRank, weight_of
@@ -87,9 +88,21 @@ def save_merged(base: LoadedBase, adapter: AdapterOnDisk, folder: Path) -> str:
     quantised = base.precision != "full"
     dtype = torch.bfloat16 if quantised else base.model.dtype
     whole = _plain_copy(base.model, adapter, dtype)
+    whole.generation_config = _ending(base, adapter)
     whole.save_pretrained(folder)
-    base.tokenizer.save_pretrained(folder)
+    base.tokenizer_of(adapter).save_pretrained(folder)
     return str(dtype).removeprefix("torch.")
+
+
+def _ending(base: LoadedBase, adapter: AdapterOnDisk) -> Any:
+    """The base's settings for answering; an answer also ends where the template ends it that the adapter was taught."""
+    config = copy.deepcopy(base.model.generation_config)
+    taught = end_mark(base.tokenizer_of(adapter)) if adapter.template else None
+    given = config.eos_token_id
+    known = given if isinstance(given, list) else [] if given is None else [given]
+    if taught is not None and taught not in known:
+        config.eos_token_id = [*known, taught]
+    return config
 
 
 def _check(model: nn.Module, adapter: AdapterOnDisk) -> None:

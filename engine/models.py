@@ -7,7 +7,7 @@ safetensors weights; code and pickles that come with a folder are never run. Kno
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine import anatomy, base_config, base_weights, causality, quantised, tokenizer_config
+from engine.data.known_templates import with_template
 from engine.data.template import PLAIN
 from engine.methods.inject import linear_layers
 from engine.methods.lora import features
@@ -23,6 +24,9 @@ from engine.paths import last_name
 from engine.settings import titles
 from engine.sizing import fits_precision
 from engine.stowaway import stowaway
+
+if TYPE_CHECKING:
+    from engine.adapter import AdapterOnDisk
 
 PRECISIONS = titles("base_precision")  # how each is called
 
@@ -71,6 +75,11 @@ class LoadedBase:
     device: Device
     path: Path
     precision: str = "full"  # full, int8 or nf4
+
+    def tokenizer_of(self, contestant: "AdapterOnDisk | None") -> Any:
+        """The tokenizer with the chat template that a contestant was taught; None is the base model itself."""
+        template = contestant.template if contestant else None
+        return with_template(self.tokenizer, template) if template else self.tokenizer
 
 
 def find_hardware() -> Hardware:

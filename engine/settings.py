@@ -230,6 +230,20 @@ class RunSettings(BaseModel):
         "What is learned: every answer, the last answer of each row, or all of its text. Weight 0 is never learned.",
         titles={"answers": "Answers", "last": "Last answer", "all": "All text"},
     )
+    chat_template: Literal["own", "plain", "chatml", "llama3", "gemma", "mistral", "alpaca"] = _setting(
+        "own",
+        "Chat template",
+        "How conversations are written. A base without a template of its own is taught plain words, or what is chosen.",
+        titles={
+            "own": "The base's own",
+            "plain": "Plain words",
+            "chatml": "ChatML",
+            "llama3": "Llama 3",
+            "gemma": "Gemma",
+            "mistral": "Mistral",
+            "alpaca": "Alpaca",
+        },
+    )
     validation_share: float = _setting(
         0.1,
         "Validation share",

@@ -55,7 +55,7 @@ class Desk:
         self._base: Any = None
         self._threads = 0
         self._adapters = WarmAdapters()
-        self.tokenizer = functools.lru_cache(maxsize=4)(_tokenizer)
+        self._tokenizer = functools.lru_cache(maxsize=4)(_tokenizer)
         self.max_length = functools.lru_cache(maxsize=4)(_max_length)
         self._files = functools.lru_cache(maxsize=8)(_file)
         self._tokens: OrderedDict[tuple[Any, ...], Tokens] = OrderedDict()
@@ -115,6 +115,12 @@ class Desk:
         self._threads = self._threads or torch.get_num_threads()
         torch.set_num_threads(wanted or self._threads)
 
+    def tokenizer(self, base: str, settings: RunSettings) -> Any:
+        """The tokenizer of a base model as a run of these settings has it. DataError as `known_templates.put`."""
+        from engine.data import known_templates
+
+        return known_templates.put(self._tokenizer(base, stamp(Path(base) / "config.json")), settings.chat_template)
+
     def tokens(self, base: str, rows: str, settings: RunSettings, should_stop: Callable[[], bool]) -> Tokens:
         """The rows of a file as tokens of a base model, cut as a run of these settings would. Made once for each.
 
@@ -129,12 +135,12 @@ class Desk:
 
         stamps = (stamp(Path(base) / "config.json"), stamp(Path(rows)))
         limit = room(settings, self.max_length(base, stamps[0]))
-        key = (base, rows, stamps, limit, settings.loss_on)
+        key = (base, rows, stamps, limit, settings.loss_on, settings.chat_template)
         if key not in self._tokens:
             while len(self._tokens) >= MOST_TOKENS:
                 self._tokens.popitem(last=False)
             asked = unless(should_stop, each_row(Path(rows)))
-            encoded = encode_all(self.tokenizer(base, stamps[0]), asked, limit, settings.loss_on)
+            encoded = encode_all(self.tokenizer(base, settings), asked, limit, settings.loss_on)
             self._tokens[key] = Tokens(store(encoded), limit)
         self._tokens.move_to_end(key)
         return self._tokens[key]

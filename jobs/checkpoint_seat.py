@@ -43,9 +43,12 @@ def as_adapter(base: LoadedBase, folder: Path) -> AdapterOnDisk:
         CheckpointError, AdapterError, ValueError: it is gone, damaged, or of another base.
     """
     from engine import adapter_files, checkpoint
+    from engine.data import known_templates
     from engine.methods import fit
+    from engine.tokenizer_config import has_chat_template
 
     settings = settings_of(folder)
+    template = known_templates.travelling(settings.chat_template, has_chat_template(base.path))
     fitted = fit(base.model, settings)
     try:
         fitted.load(checkpoint.read_trained(folder))
@@ -53,5 +56,7 @@ def as_adapter(base: LoadedBase, folder: Path) -> AdapterOnDisk:
     finally:
         fitted.remove()
     with tempfile.TemporaryDirectory(prefix="lora-studio-") as passing:
-        adapter_files.write(Path(passing), tensors, base_name="", settings=settings, model=base.model)
+        adapter_files.write(
+            Path(passing), tensors, base_name="", settings=settings, model=base.model, template=template
+        )
         return adapter_files.read(Path(passing))

@@ -80,14 +80,17 @@ def plan(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
 def lengths(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     """How long the rows are in tokens, which are cut, and which have nothing to learn; see `engine.data.lengths`.
 
-    Beside that: template, what the base's chat template is called, None where it has none; then warning says so.
+    Beside that: template, what the chat template is called, None where it is plain words; where it is not the base's
+    own, warning says so.
     With "names_refused" rows that the template refuses are no error: refused has their numbers and reasons, and
     refused_total how many there are; that is all then.
     """
+    from engine.data.known_templates import told
     from engine.data.lengths import lengths
     from engine.data.problems import DataError
-    from engine.data.template import PLAINLY, name_of
+    from engine.data.template import name_of
     from engine.settings import parse
+    from engine.tokenizer_config import has_chat_template
 
     base, settings = payload["base_path"], parse(payload["settings"])
     try:
@@ -97,8 +100,9 @@ def lengths(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
             raise
         yield {"refused": error.refused, "refused_total": error.total}
         return
-    template = name_of(desk.tokenizer(base, stamp(Path(base) / "config.json")).chat_template)
-    yield {**lengths(kept, limit), "template": template, "warning": "" if template else PLAINLY}
+    template = name_of(desk.tokenizer(base, settings).chat_template)
+    warning = told(settings.chat_template, has_chat_template(Path(base)))
+    yield {**lengths(kept, limit), "template": template, "warning": warning}
 
 
 def view(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
@@ -113,7 +117,7 @@ def view(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
 
     base, settings = payload["base_path"], parse(payload["settings"])
     config, file, first = stamp(Path(base) / "config.json"), desk.file(payload["rows_path"]), int(payload["first"])
-    tokenizer, limit = desk.tokenizer(base, config), room(settings, desk.max_length(base, config))
+    tokenizer, limit = desk.tokenizer(base, settings), room(settings, desk.max_length(base, config))
     chosen = file[first : first + min(int(payload["count"]), MOST_VIEWED)]
     shown = []
     for index, spelt in enumerate(Speller(tokenizer, settings.loss_on).spell(chosen), first):

@@ -15,6 +15,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job
 from engine import adapter_files, models
 from engine.checkpoint import Checkpoint
+from engine.data import known_templates
 from engine.data.check import each_row
 from engine.data.render import Marked, encode_all
 from engine.data.tokens import TokenRows
@@ -109,16 +110,15 @@ def _prepared(store: Store, lease: Lease, loaded: models.LoadedBase, settings: R
     base = lease.job.base_model
     assert base is not None
     limit = room(settings, base.facts["max_length"])
+    writer = known_templates.put(loaded.tokenizer, settings.chat_template)
     portions = [
-        Portion(_tokens(store, lease, loaded, data, limit, settings.loss_on), weight, sources(data))
+        Portion(_tokens(store, lease, writer, data, limit, settings.loss_on), weight, sources(data))
         for data, weight in lease.job.mixture
     ]
     return divided(portions, settings, limit)
 
 
-def _tokens(
-    store: Store, lease: Lease, loaded: models.LoadedBase, data: DataSet, limit: int, loss_on: str
-) -> TokenRows:
+def _tokens(store: Store, lease: Lease, tokenizer: Any, data: DataSet, limit: int, loss_on: str) -> TokenRows:
     """All rows of a data set as tokens, kept from an earlier run or made now."""
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -128,9 +128,9 @@ def _tokens(
             yield row
 
     def tokens() -> Iterator[Marked]:
-        return encode_all(loaded.tokenizer, rows(), limit, loss_on)
+        return encode_all(tokenizer, rows(), limit, loss_on)
 
-    return KeptTokens(store).rows(data, loaded.tokenizer, {"length": limit, "loss_on": loss_on}, tokens)
+    return KeptTokens(store).rows(data, tokenizer, {"length": limit, "loss_on": loss_on}, tokens)
 
 
 def _begun(
@@ -227,9 +227,15 @@ def _finish(store: Store, lease: Lease, trained: Trained) -> None:
 def _publish(store: Store, lease: Lease, trained: Trained, kept: Kept) -> Adapter:
     job, settings = lease.job, trained.settings
     assert job.base_model is not None
+    has_own = job.base_model.facts.get("chat_template", True)
     with store.files.draft("adapters") as draft:
         adapter_files.write(
-            draft.path, kept.tensors, base_name=job.base_model.name, settings=settings, model=trained.model
+            draft.path,
+            kept.tensors,
+            base_name=job.base_model.name,
+            settings=settings,
+            model=trained.model,
+            template=known_templates.travelling(settings.chat_template, has_own),
         )
         if lease.stop == "cancel":
             raise Ended

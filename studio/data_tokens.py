@@ -51,8 +51,8 @@ def _of(studio: Studio, asked: Answer) -> Answer:
 
 
 def _settings(data: DataSet, asked: Answer) -> RunSettings:
-    """Those that a run with this set starts from, with the length and the loss that were asked for. SettingsError."""
-    given = {name: asked[name] for name in ("length", "loss_on") if asked.get(name) is not None}
+    """Those that a run with this set starts from, with the length, loss and template that were asked for."""
+    given = {name: asked[name] for name in ("length", "loss_on", "chat_template") if asked.get(name) is not None}
     return parse({**defaults_for(data.rows).model_dump(), **given})
 
 
@@ -61,5 +61,6 @@ def choices(bases: list[BaseModel]) -> Answer:
     return {
         "bases": [[base.id, base.name] for base in bases],
         "loss_on": [[value, title] for value, title in titles("loss_on").items()],
+        "chat_template": [[value, title] for value, title in titles("chat_template").items()],
         "length": RunSettings().length,
     }

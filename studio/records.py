@@ -136,7 +136,8 @@ def remarks(base: BaseModel) -> list[str]:
     told = []
     if not base.facts.get("chat_template", True):
         told.append(
-            'It has no chat template: conversations are written as plain "User: ..." and "Assistant: ..." lines.'
+            'It has no chat template: conversations are written as plain "User: ..." and "Assistant: ..." lines, '
+            "unless you choose another chat template."
         )
     if base.facts.get("brings_code"):
         told.append(UNUSED_CODE)

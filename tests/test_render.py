@@ -139,7 +139,7 @@ def test_the_plain_template_marks_the_answers() -> None:
     plain.chat_template = PLAIN
     row = {"messages": [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": "Water"}]}
     example = encode(plain, row, 100)
-    assert plain.decode([t for t in example.labels if t != IGNORED]) == "Water<|im_end|>"
+    assert plain.decode([t for t in example.labels if t != IGNORED]) == " Water<|im_end|>"
 
 
 # --- what carries loss, with the templates people meet ------------------------------------------------------------

@@ -176,6 +176,7 @@ def test_every_setting_that_makes_an_adapter_what_it_is_is_named_once() -> None:
         "micro_batch",
         "length",
         "loss_on",
+        "chat_template",
         "validation_share",
         "schedule",
         "warmup",

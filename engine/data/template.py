@@ -28,7 +28,7 @@ MOST_OUTLINES = 2000  # sequences of roles that are remembered
 PLAIN = (  # what a base without a chat template is taught to answer to. Plain words: any tokenizer can spell them
     "{% for m in messages %}{{ m['role'] | capitalize }}: {{ m['content'] }}"
     "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"  # most tokenizers join the space to the answer's first word
 )
 PLAINLY = (
     "This base model has no chat template of its own, so conversations are written in plain words, as in User: ... and "

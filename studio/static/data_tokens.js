@@ -19,11 +19,12 @@ export class DataTokens {
   }
 
   /** What can be chosen; what was chosen stays while it is there. */
-  offer({ bases, loss_on: lossOn, length }) {
+  offer({ bases, loss_on: lossOn, chat_template: templates, length }) {
     const before = this.base.value;
     keyed(this.base, bases.map(([key, name]) => ({ key, name })), ({ key }) => h("option", { value: key }), (node, { name }) => say(node, name));
     if (!this.base.value) this.base.value = before || bases[0]?.[0];
     if (!this.loss.children.length) this.loss.append(...lossOn.map(([value, word]) => h("option", { value }, word)));
+    if (!this.template.children.length) this.template.append(...templates.map(([value, word]) => h("option", { value }, word)));
     if (!this.length.value) this.length.value = length;
   }
 
@@ -40,7 +41,7 @@ export class DataTokens {
   }
 
   settings() {
-    return { base: Number(this.base.value), length: Number(this.length.value), loss_on: this.loss.value };
+    return { base: Number(this.base.value), length: Number(this.length.value), loss_on: this.loss.value, chat_template: this.template.value };
   }
 
   change() {
@@ -76,7 +77,7 @@ export class DataTokens {
 
   showLengths(found) {
     this.counted = found;
-    say(this.fact, found.template ? `chat template: ${found.template}` : "no chat template");
+    say(this.fact, found.template ? `chat template: ${found.template}` : "plain words");
     say(this.warning, found.warning ?? "");
     const figures = [["Rows", found.rows], ["Tokens in all rows", found.tokens], ["Answer tokens", found.answer_tokens], ["Longest row", found.max], ["95 % have at most", found.p95]];
     keyed(this.figures, figures.map(([key, value]) => ({ key, value })), makeFigure, updateFigure);
@@ -137,9 +138,10 @@ export class DataTokens {
   build() {
     this.base = h("select", { "aria-label": "Base model to look through", onchange: () => this.change() });
     this.loss = h("select", { "aria-label": "Loss on", onchange: () => this.change() });
+    this.template = h("select", { "aria-label": "Chat template to look through", onchange: () => this.change() });
     this.length = h("input", { type: "number", "aria-label": "Length, tokens", min: 8, step: 1, oninput: () => this.typed(), onchange: () => this.typed() });
     const named = (word, field) => h("label", { class: "named" }, word, field);
-    this.fields = h("div", { class: "data-line", hidden: true }, named("Base model", this.base), named("Length, tokens", this.length), named("Loss on", this.loss));
+    this.fields = h("div", { class: "data-line", hidden: true }, named("Base model", this.base), named("Length, tokens", this.length), named("Loss on", this.loss), named("Chat template", this.template));
     this.proof = h("p", { class: "proof", hidden: true }, h("span", { class: "learned" }, "Marked"), " tokens are learned, grey ones are context, ",
       h("span", { class: "special" }, "framed"), " ones are the base model's own signs, and ", h("span", { class: "beyond" }, "struck"), " ones are cut off.");
     this.told = h("p", { class: "problems", role: "alert" });
