@@ -22,6 +22,7 @@ from studio.asked import Own, Question, with_samples
 from studio.contestants import Contestant, find
 from tests.at_hand import AtHand
 from tests.furnish import add_adapter
+from tests.terminal import Terminal
 from tests.workshop import add_base, add_rows, shared_tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread_each")
@@ -46,14 +47,18 @@ def base(store: Store) -> BaseModel:
     return add_base(store)
 
 
-@functools.cache
-def load(path: str) -> models.LoadedBase:
-    return models.load(Path(path))
+load = functools.cache(models.load)
+
+
+@pytest.fixture(autouse=True)
+def each_model_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading and checking the tiny models again and again would be most of the time."""
+    monkeypatch.setattr(models, "load", lambda path, **_: load(path))
 
 
 def trained(base: BaseModel, seed: int) -> tuple[Any, Any, dict[str, torch.Tensor]]:
     """A base with an adapter that does something on it, and what an adapter file would hold."""
-    loaded = load(str(base.path))
+    loaded = load(Path(str(base.path)))
     fitted = fit(loaded.model, SETTINGS)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -94,7 +99,7 @@ def the_checkpoint(store: Store, base: BaseModel, seed: int) -> Contestant:
 def merged(store: Store, base: BaseModel, of: Adapter, folder: Path) -> Contestant:
     read = adapter_files.read(store.adapter_path(of))
     folder.mkdir()
-    merge.save_merged(load(str(base.path)), read, folder)
+    merge.save_merged(load(Path(str(base.path))), read, folder)
     job = store.submit("export", "one, merged", {"adapter_id": of.id, "folder": str(folder)}, base_model_id=base.id)
     token = store.claim(job.id, Owner(1, 2.0, "boot")).token
     for state in ("running", "finishing", "completed"):
@@ -218,6 +223,25 @@ def test_a_blind_conversation_stays_blind_with_the_same_columns_until_the_vote(
     first = store.comparison(first.id)
     assert not first.is_secret
     assert comparing.onwards(store, first, "And hail?").sides is None
+
+
+@pytest.mark.usefixtures("answerer")
+def test_the_command_asks_turns_samples_and_columns_of_their_own(
+    store: Store, base: BaseModel, at_hand: AtHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter(store, base, 1, "one")
+    monkeypatch.setattr("jobs.ask.Answerer", lambda log: at_hand)
+    terminal = Terminal(store.files.root)
+    words = "compare --prompt rain? --prompt snow? --contestant base:tiny --contestant one --samples 2 --max-tokens 6"
+    first, second = terminal.json(*words.split(), "--column", "2:system=Be short.", "--stop", "zzz", "--seed", "9")
+    assert [turn["prompt"] for turn in (first, second)] == ["rain?", "snow?"]
+    assert (second["follows"], first["sampling"]["stop"]) == (first["id"], ["zzz"])
+    assert [answer["sampling"]["seed"] for answer in second["answers"]] == [9, 10, 9, 10]
+    assert [answer["system"] for answer in second["answers"]] == ["", "", "Be short.", "Be short."]
+    replayed = terminal.run("comparisons", "replay", str(second["id"]))
+    assert "all 4 answers exactly as before" in replayed.stderr
+    refused = terminal.run("compare", "--prompt", "rain?", "--contestant", "one", "--column", "2:temperature=0")
+    assert (refused.returncode, "there is no contestant 2" in refused.stderr) == (2, True)
 
 
 def test_what_is_broken_off_is_kept_as_far_as_it_came_and_a_replay_does_not_differ_up_to_there(
