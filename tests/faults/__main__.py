@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import claims, kills, sweep
+from tests.faults import claims, kills, pages, sweep
 from tests.faults.kills import Tally
 from tests.faults.nursery import Nursery
 from tests.faults.record import Record, write
@@ -22,6 +22,7 @@ from tests.faults.sweep import Swept
 from tests.faults.yard import Yard
 
 PROCESSES_SHARE = 6  # one kill in so many is done to a runner and its worker as processes
+PAGES_SHARE = 10  # and one in so many to the page, alone or with them
 PASSINGS = 2  # of each point of a run; of a migration, all
 PROCESSES, JOBS, ROUNDS = 6, 400, 5
 
@@ -47,10 +48,13 @@ def main() -> int:
 
 def _killed(nursery: Nursery, folder: Path, count: int, draw: random.Random) -> Tally:
     tally = Tally()
-    pairs = count // PROCESSES_SHARE
+    pairs, with_page = count // PROCESSES_SHARE, count // PAGES_SHARE
+    with Nursery(*pages.MODULES) as housed:
+        pages.of_pages(housed, folder, with_page, draw, tally)
+    print(f"{tally.kills.total()} kills with the page in {tally.jobs} runs", flush=True)
     kills.of_processes(nursery, folder, pairs, draw, tally)
-    print(f"{tally.kills.total()} kills of runner and worker in {tally.jobs} runs", flush=True)
-    kills.of_workers(nursery, folder, count - pairs, draw, tally)
+    print(f"{tally.kills.total()} kills with those of runner and worker in {tally.jobs} runs", flush=True)
+    kills.of_workers(nursery, folder, count - pairs - with_page, draw, tally)
     print(f"{tally.kills.total()} kills in {tally.jobs} runs", flush=True)
     return tally
 

@@ -62,11 +62,12 @@ def _one_job(yard: Yard, wanted: int, draw: random.Random, tally: Tally, recipes
             killed += 1
             tally.kills["worker"] += 1
     yard.finish(job.id)
-    _judge(yard, job, tally)
+    judge(yard, job, tally)
     return killed
 
 
-def _judge(yard: Yard, job: Job, tally: Tally) -> None:
+def judge(yard: Yard, job: Job, tally: Tally) -> None:
+    """Count a run that is over, and what does not hold."""
     tally.jobs += 1
     tally.violations += yard.violations(job.id)
     lost = [event for event in yard.store.job_events(job.id) if event.state_to == "interrupted"]
@@ -96,7 +97,7 @@ class Pair:
         for owner in there:
             assert owner is not None
             os.kill(owner.pid, signal.SIGKILL)
-        _until(lambda: not any(owner and process.alive(owner) for owner in there), 10, "the end of the killed")
+        until(lambda: not any(owner and process.alive(owner) for owner in there), 10, "the end of the killed")
         return True
 
     def end(self) -> None:
@@ -130,8 +131,9 @@ def of_processes(nursery: Nursery, folder: Path, count: int, draw: random.Random
             with nursery.instead_of_processes():
                 for victims in draw.sample(VICTIMS, min(3, count - done)):
                     done += _strike(pair, job, victims, draw, tally)
-                tally.violations += _see_to_the_end(pair, job)
-            _judge(yard, job, tally)
+                pair.start()
+                tally.violations += see_to_the_end(yard, job)
+            judge(yard, job, tally)
     finally:
         pair.end()
         yard.close()
@@ -148,9 +150,9 @@ def _strike(pair: Pair, job: Job, victims: str, draw: random.Random, tally: Tall
     return 1
 
 
-def _see_to_the_end(pair: Pair, job: Job) -> list[str]:
-    """Start again what is gone, press Continue where a person would have to, and wait; what does not come."""
-    store = pair.yard.store
+def see_to_the_end(yard: Yard, job: Job) -> list[str]:
+    """Press Continue where a person would have to, and wait, once all is started again; what does not come."""
+    store = yard.store
 
     def over() -> bool:
         now = store.job(job.id)
@@ -159,15 +161,14 @@ def _see_to_the_end(pair: Pair, job: Job) -> list[str]:
             store.move(job.id, "queued", who="person")
         return now.state in FINAL
 
-    pair.start()
-    wrong = _until(over, 120, f"the end of job {job.id}")
-    wrong += _until(lambda: not store.jobs(states=LIVE), 10, "the runner to look")
+    wrong = until(over, 120, f"the end of job {job.id}")
+    wrong += until(lambda: not store.jobs(states=LIVE), 10, "the runner to look")
     # A runner that was killed, too, has just been started again, and clears away before it serves.
-    _until(lambda: not pair.yard.unsound(), 10, "the runner to clear away")
+    until(lambda: not yard.unsound(), 10, "the runner to clear away")
     return wrong
 
 
-def _until(look: Callable[[], bool], seconds: float, what: str) -> list[str]:
+def until(look: Callable[[], bool], seconds: float, what: str) -> list[str]:
     """Wait; a sentence if it was for nothing."""
     deadline = time.monotonic() + seconds
     while not look():

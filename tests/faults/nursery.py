@@ -128,6 +128,10 @@ class Nursery:
             self.fault = self.told = None
         return Forked(self._address, ask(self._address, order)["pid"])
 
+    def living(self, *words: str) -> list[int]:
+        """The numbers of all children that run with these words among theirs, also of those that children started."""
+        return [int(pid) for pid in ask(self._address, {"living": words})["pids"]]
+
     @contextmanager
     def instead_of_processes(self) -> Iterator[None]:
         """What this process starts detached is forked, if it is a module of ours."""
@@ -161,7 +165,7 @@ class Server:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(address)
         self._listener.listen(64)
-        self._living: set[int] = set()
+        self._living: dict[int, list[str]] = {}  # by number, the words they were started with
         self._ended: dict[int, int] = {}
 
     def serve(self) -> None:
@@ -183,7 +187,7 @@ class Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            self._living.discard(pid)
+            del self._living[pid]
             self._ended[pid] = os.waitstatus_to_exitcode(status)
 
     def _answer(self, line: socket.socket) -> None:
@@ -192,8 +196,11 @@ class Server:
             if not asked:  # whoever asked was killed meanwhile
                 return
             order = json.loads(asked)
+            told: dict[str, Any]
             if "ended" in order:
                 told = {"returncode": self._ended.get(order["ended"], None if order["ended"] in self._living else 0)}
+            elif "living" in order:
+                told = {"pids": [pid for pid, words in self._living.items() if {*order["living"]} <= {*words}]}
             else:
                 told = {"pid": self.fork(order, line)}
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -209,7 +216,7 @@ class Server:
             process.start_piped = lambda argv, log: _piped(self._address, argv, log)  # type: ignore[assignment,return-value]
             process.go_last = lambda: None  # or a busy machine would have each of them wait for seconds
             become(order)
-        self._living.add(pid)
+        self._living[pid] = order["argv"]
         return pid
 
 
