@@ -155,9 +155,9 @@ def _webhook(job: Job, notices: Notices) -> str:
         check_webhook(notices.webhook, notices.hosts)  # as it is sent, not only as it was set
         status = _post(notices.webhook, json.dumps(facts(job)).encode())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"Notice: {_place(notices.webhook)} was not reached ({error})."
-    place = _place(notices.webhook)
-    return f"Notice: {place} was told." if 200 <= status < 300 else f"Notice: {place} answered with {status}."
+        return f"Notice: {place(notices.webhook)} was not reached ({error})."
+    there = place(notices.webhook)
+    return f"Notice: {there} was told." if 200 <= status < 300 else f"Notice: {there} answered with {status}."
 
 
 def _post(address: str, body: bytes) -> int:
@@ -173,7 +173,7 @@ def _post(address: str, body: bytes) -> int:
         line.close()
 
 
-def _place(address: str) -> str:
+def place(address: str) -> str:
     """An address for a log: what stands behind the host may be a secret."""
     return urlsplit(address).netloc
 

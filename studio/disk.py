@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +16,10 @@ from adapters_store.states import LIVE
 from adapters_store.store import Store
 from studio import words
 
-MERGED = "Merged models are where they were exported to, and are not counted."
+MERGED = "Merged models lie where they were written, and are a person's own to delete."
 _KINDS = {"base models": "models", "data sets": "datasets", "adapters": "adapters", "checkpoints": "checkpoints"}
 _OTHERS = {"token cache": "cache", "trash": "trash", "unfinished": "temp", "logs": "logs", "uploads": "uploads"}
-_CAN_GO = {
+CAN_GO = {
     "token cache": "made anew when a run needs it",
     "trash": "deleted, and cannot be brought back afterwards",
     "unfinished": "left by what was broken off",
@@ -29,7 +30,8 @@ class Use(NamedTuple):
     """What one kind of thing takes.
 
     Attributes:
-        what: base models, data sets, adapters, checkpoints, token cache, trash, unfinished, logs, uploads or library.
+        what: base models, data sets, adapters, checkpoints, token cache, trash, unfinished, logs, uploads, library, or
+            merged models, which lie outside of the data folder.
         size_bytes: all of it.
         free_bytes: of these, what `free` would delete.
     """
@@ -45,29 +47,42 @@ def uses(store: Store) -> list[Use]:
     places = {what: root / folder for what, folder in (_KINDS | _OTHERS).items()}
     goes = {what: sum(map(_size, paths)) for what, paths in _deletable(store).items()}
     found = [Use(what, _size(place), goes.get(what, 0)) for what, place in places.items()]
-    return [*found, Use("library", sum(map(_size, root.glob("studio*.db*"))), 0)]
+    library = Use("library", sum(map(_size, root.glob("studio*.db*"))), 0)
+    return [*found, library, Use("merged models", sum(map(_size, _merged(store))), 0)]
 
 
-def free(store: Store) -> int:
-    """Delete what nobody will miss; the bytes that were freed."""
+def free(store: Store, kinds: Collection[str] = CAN_GO) -> int:
+    """Delete what nobody will miss of these kinds; the bytes that were freed."""
     before = sum(use.size_bytes for use in uses(store))
     doomed = _deletable(store)
-    store.files.empty_trash(-math.inf)
-    store.clear_strays()
-    store.files.drop([*doomed["token cache"], *doomed["unfinished"]])
+    if "unfinished" in kinds:
+        store.clear_strays()  # some of it goes to the trash
+        store.files.drop(doomed["unfinished"])
+    if "trash" in kinds:
+        store.files.empty_trash(-math.inf)
+    if "token cache" in kinds:
+        store.files.drop(doomed["token cache"])
     return max(0, before - sum(use.size_bytes for use in uses(store)))
+
+
+def in_trash(store: Store) -> list[str]:
+    """The names of what can still be brought back from the trash, the newest adapters first."""
+    there = {path.name for path in _inside(store.files.root / "trash")}
+    adapters = [(one.name, one.folder) for one in store.deleted_adapters()]
+    deleted = [*adapters, *((one.name, one.folder) for one in store.data_sets(deleted=True))]
+    return [name for name, folder in deleted if any(path.endswith(folder) for path in there)]
 
 
 def text(found: list[Use]) -> str:
     """The uses as lines for a person."""
-    lines = [f"{use.what:<12}{words.size(use.size_bytes):>10}{_goes(use)}" for use in found if use.size_bytes]
+    lines = [f"{use.what:<13}{words.size(use.size_bytes):>10}{_goes(use)}" for use in found if use.size_bytes]
     total, freed = sum(use.size_bytes for use in found), sum(use.free_bytes for use in found)
     more = f"python -m studio disk --free deletes {words.size(freed)} of it." if freed else "Nothing of it is idle."
-    return "\n".join([*lines, f"{'together':<12}{words.size(total):>10}", f"{more} {MERGED}"])
+    return "\n".join([*lines, f"{'together':<13}{words.size(total):>10}", f"{more} {MERGED}"])
 
 
 def _goes(use: Use) -> str:
-    return f"   {words.size(use.free_bytes)} can go: {_CAN_GO[use.what]}" if use.free_bytes else ""
+    return f"   {words.size(use.free_bytes)} can go: {CAN_GO[use.what]}" if use.free_bytes else ""
 
 
 def _deletable(store: Store) -> dict[str, list[Path]]:
@@ -80,6 +95,12 @@ def _deletable(store: Store) -> dict[str, list[Path]]:
         "token cache": [] if busy & {"train", "examine", "clean"} else _inside(root / "cache" / "tokens"),
         "unfinished": [*store.files.leftovers(), *unfinished],
     }
+
+
+def _merged(store: Store) -> set[Path]:
+    """Where models were written to, if they are still there."""
+    done = store.jobs(kinds=["export"], states=["completed"], limit=1000)
+    return {Path(job.settings["folder"]) for job in done}
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from studio import compare_tab, data_tab, library_tab, runs_tab, suites_card, train_tab
+from studio import compare_tab, data_tab, library_tab, runs_tab, suites_card, train_tab, upkeep
 from studio.page import Studio
 from studio.shell import FIELDS, Shell, connect, hidden, top_bar
 
@@ -28,6 +28,7 @@ def build_page(studio: Studio) -> gr.Blocks:
                 suites_card.build(studio)
             with gr.Tab("Data", id="data", elem_id="tab-data"):
                 data_tab.build(studio, shell)
+        upkeep.build(studio)
         connect(shell)
     _spare_progress(page)
     return page

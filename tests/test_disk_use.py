@@ -97,5 +97,5 @@ def test_only_what_can_be_made_anew_is_dropped(store: Store, furnished: tuple[Ba
 def test_it_is_said_in_lines_with_what_would_go(store: Store) -> None:
     cached(store, 2_000_000)
     said = disk.text(disk.uses(store))
-    assert "token cache     2.0 MB   2.0 MB can go: made anew when a run needs it" in said
+    assert "token cache      2.0 MB   2.0 MB can go: made anew when a run needs it" in said
     assert "python -m studio disk --free deletes 2.0 MB of it." in said
