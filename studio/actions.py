@@ -130,10 +130,11 @@ def start_run(
     Raises:
         SettingsError: all values that cannot be used, at once.
         NotFound: no such base model, data set or adapter.
-        ActionError: files are missing, the adapter is of another base, the disk is full, the mixture cannot be.
+        ActionError: files are missing, the adapter is of another base, the disk is full.
         QueueFull: no further job may wait.
     """
-    base, mixed = store.base_model(base_model_id), mixture_of(store, mixture or [(data_set_id, 1.0)])
+    base = store.base_model(base_model_id)
+    mixed = [Weighted(store.data_set(id), weight) for id, weight in mixture or [(data_set_id, 1.0)]]
     start = _start(store, base, start_adapter_id)
     settings = check_settings(base, mixed, values, start)
     _check_files(store, base, mixed)
@@ -151,14 +152,6 @@ def start_run(
         grid=grid,
         mixture=mixtures.weights(mixed),
     )
-
-
-def mixture_of(store: Store, weights: Weights) -> list[Weighted]:
-    """The data sets with these numbers and weights. NotFound; ActionError with all that is wrong with the mixture."""
-    mixed = [Weighted(store.data_set(id), weight) for id, weight in weights]
-    if told := mixtures.problems(mixed):
-        raise ActionError(" ".join(told))
-    return mixed
 
 
 def _start(store: Store, base: BaseModel, id: int | None) -> Adapter | None:
@@ -192,7 +185,7 @@ def check_settings(
     Raises:
         SettingsError: all problems at once.
     """
-    problems: list[str] = []
+    problems = mixtures.problems(mixture)
     if start is not None:
         problems += at_odds_with(start_adapter.shape_of(start), values, start.name)
         values = start_adapter.values_from(start, [data.id for data, _ in mixture], values)

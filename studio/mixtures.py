@@ -5,6 +5,7 @@ For the page and the command line. What a weight does is in `engine/data/mixture
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from adapters_store.tables import DataSet, Weighted
@@ -21,11 +22,18 @@ def problems(mixture: Sequence[Weighted]) -> list[str]:
         told.append(f"{len(mixture)} data sets are mixed; {MOST_SETS} are the most. Leave some out.")
     ids = [data.id for data, _ in mixture]
     for data, weight in mixture:
-        if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
-            told.append(f"The weight of {data.name} is {weight:g}. Give {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}.")
+        if problem := problem_with(weight):
+            told.append(f"The weight of {data.name} is {problem}. Give {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}.")
         if ids.count(data.id) > 1:
             told.append(f"{data.name} is in the mixture {ids.count(data.id)} times. Name it once, with a weight.")
     return list(dict.fromkeys(told))
+
+
+def problem_with(weight: float) -> str:
+    """What a weight is that cannot be one; empty for one that can."""
+    if LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+        return ""
+    return "no number" if math.isnan(weight) else f"{weight:g}"
 
 
 def weights(mixture: Sequence[Weighted]) -> list[tuple[int, float]]:
@@ -37,7 +45,8 @@ def weights(mixture: Sequence[Weighted]) -> list[tuple[int, float]]:
 
 def rows_an_epoch(mixture: Sequence[Weighted], validation_share: float = 0.0) -> int:
     """About how many rows an epoch has, if all can be learned from and none is a copy."""
-    return sum(an_epoch(data.rows - aside(data.rows, validation_share), weight) for data, weight in mixture)
+    counted = [(data.rows - aside(data.rows, validation_share), weight) for data, weight in mixture]
+    return sum(an_epoch(rows, weight) for rows, weight in counted if not problem_with(weight))
 
 
 def named(mixture: Sequence[Weighted]) -> str:

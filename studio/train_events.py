@@ -21,11 +21,11 @@ from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Weighted
 from engine.data.check import DataError, read_rows
 from engine.settings import RunSettings, SettingsError
 from engine.shape import SHAPE
-from jobs import sources
+from jobs import snapshot, sources
 from jobs.ask import AnswererError
 from jobs.queue import queue_paused
 from jobs.start_adapter import split_kept
-from studio import actions, forms, train_facts, train_settings
+from studio import actions, forms, train_facts, train_mix, train_settings
 from studio.page import Studio, problem_list, problems_of
 from studio.shell import Shell
 from studio.train_layout import MORE, Layout
@@ -59,6 +59,7 @@ class TrainEvents:
             ui.base_help: train_facts.base_help(base, settings[ui.settings["method"]]["value"]),
             ui.data: _choices([(train_facts.data_label(d), d.id) for d in data_sets], data),
             ui.data_help: train_facts.data_help(data),
+            ui.mix: gr.update(value=train_mix.offered(data_sets, data)),
             ui.rows: self._first_rows(data),
             **settings,
             **self.look(looked_at),
@@ -85,6 +86,10 @@ class TrainEvents:
             file.unlink(missing_ok=True)  # the rows are kept as a data set; the upload is not needed any more
         choices = [(train_facts.data_label(d), d.id) for d in self.store.data_sets()]
         return {ui.data: gr.update(choices=choices, value=data.id), ui.drop: None, ui.drop_problems: ""}
+
+    def mix_of(self, start: Adapter) -> dict[str, Any]:
+        """The update that mixes in what this adapter has learned from, as far as it is there."""
+        return gr.update(value=train_mix.offered(self.store.data_sets(), start.data_set, start))
 
     def look_at_data(self, data_id: object) -> Updates:
         """Go to the chosen data set on its own tab."""
@@ -150,7 +155,7 @@ class TrainEvents:
         """What is drawn and counted, after a setting that changes it."""
         return {self.ui.shape: train_settings.shape(self._base(base_id), forms.typed(ORDER, values))}
 
-    def count(self, base_id: object, data_id: object, _: object, *values: object) -> Iterator[Updates]:
+    def count(self, base_id: object, data_id: object, mixed: object, *values: object) -> Iterator[Updates]:
         """Count steps and tokens with the model's own tokenizer. Meanwhile the old figures stay, at half ink."""
         ui = self.ui
         given = forms.settings_of(ORDER, values)
@@ -158,12 +163,13 @@ class TrainEvents:
         if base is None or data is None:
             yield {ui.figures: _inked(train_facts.figures(None)), ui.head: _head("")}
             return
+        mixture = self._mixture(data, mixed)
         try:
-            settings = actions.check_settings(base, [Weighted(data, 1.0)], given)
+            settings = actions.check_settings(base, mixture, given)
         except SettingsError:
             yield {ui.figures: _half(), ui.head: _head("some values cannot be used")}
             return
-        plan = self._counters.submit(self._plan, base, data, settings)
+        plan = self._counters.submit(self._plan, base, mixture, settings)
         try:
             plan.result(timeout=SAY_COUNTING_AFTER)
         except NotYet:
@@ -180,20 +186,21 @@ class TrainEvents:
             told = train_facts.figures(None) + problem_list(problems_of(error))
             return {ui.figures: _inked(told), ui.head: _head("not counted")}
 
-    def _plan(self, base: BaseModel, data: DataSet, settings: RunSettings) -> dict[str, Any]:
-        return self.studio.answerer.request(
+    def _plan(self, base: BaseModel, mixture: Sequence[Weighted], settings: RunSettings) -> dict[str, Any]:
+        plan = self.studio.answerer.request(
             "plan",
             deadline=PLAN_DEADLINE,
             base_path=str(self.store.base_path(base)),
-            rows_path=str(self.store.rows_path(data)),
+            mixture=[(str(self.store.rows_path(data)), weight, snapshot.sources(data)) for data, weight in mixture],
             settings=settings.model_dump(mode="json"),
         )
+        return {**plan, "named": [data.name for data, _ in mixture]}
 
-    def check(self, base_id: object, data_id: object, _: object, *values: object) -> Updates:
+    def check(self, base_id: object, data_id: object, mixed: object, *values: object) -> Updates:
         """Tell all values that cannot be used, together, as soon as a field is left."""
         base, data = self._base(base_id), self._data(data_id)
         if base is not None and data is not None:
-            actions.check_settings(base, [Weighted(data, 1.0)], forms.settings_of(ORDER, values))
+            actions.check_settings(base, self._mixture(data, mixed), forms.settings_of(ORDER, values))
         return {self.ui.problems: ""}
 
     # --- start ----------------------------------------------------------------------------------------------------
@@ -204,16 +211,18 @@ class TrainEvents:
         The shape of a run that starts from an adapter is the adapter's, as are the rows kept aside of the same data,
         so their fields are not asked.
         """
-        *values, ticket = rest
+        *values, mixed, ticket = rest
         base, data = self._base(base_id), self._data(data_id)
         if base is None or data is None:
             return {self.ui.problems: problem_list(self._missing(base, data))}
         given = forms.settings_of(ORDER, values)
-        kept = (*SHAPE, *split_kept(start, [data.id])) if start else ()
+        mixture = [(one.id, weight) for one, weight in self._mixture(data, mixed)]
+        kept = (*SHAPE, *split_kept(start, [id for id, _ in mixture])) if start else ()
         job = actions.start_run(
             self.store,
             base_model_id=base.id,
             data_set_id=data.id,
+            mixture=mixture,
             values={name: value for name, value in given.items() if name not in kept},
             start_adapter_id=start.id if start else None,
             key=ticket if isinstance(ticket, str) and len(ticket) == 32 and ticket.isalnum() else None,
@@ -252,6 +261,9 @@ class TrainEvents:
 
     def _data(self, id: object) -> DataSet | None:
         return next((data for data in self.store.data_sets() if data.id == id), None)
+
+    def _mixture(self, data: DataSet, mixed: object) -> list[Weighted]:
+        return train_mix.read(self.store.data_sets(), data, mixed)
 
     def _job(self, id: object) -> Job | None:
         text = str(id or "")

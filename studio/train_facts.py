@@ -101,7 +101,31 @@ def figures(plan: Mapping[str, Any] | None) -> str:
         ]
     titles = ["Steps", "Tokens per epoch", "Rows cut short", "Validation rows"]
     pairs = "".join(f"<dt>{title}</dt><dd>{word or '–'}</dd>" for title, word in zip(titles, words, strict=True))
-    return f'<dl class="facts">{pairs}</dl>' + _cut_warning(plan) + _much_lost(plan)
+    return f'<dl class="facts">{pairs}</dl>' + _mixture(plan) + _cut_warning(plan) + _much_lost(plan) + _alike(plan)
+
+
+def _mixture(plan: Mapping[str, Any] | None) -> str:
+    """Of several sets, what each gives to an epoch and to the validation rows."""
+    if not plan or len(plan.get("portions", ())) < 2:
+        return ""
+    items = "".join(
+        f"<li>{html.escape(name)}: {_counted(part['an_epoch'])} an epoch, {part['aside']:,} aside</li>"
+        for name, part in zip(plan["named"], plan["portions"], strict=True)
+    )
+    return f'<ul class="help portions" aria-label="Rows of each data set">{items}</ul>'
+
+
+def _counted(rows: int) -> str:
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
+def _alike(plan: Mapping[str, Any] | None) -> str:
+    if not plan or not plan.get("validation_is_like"):
+        return ""
+    return (
+        '<p class="help"><span class="pill warn">alike</span> Nearly all rows have others that are like them, so the '
+        "validation rows are like learned ones, and their loss flatters.</p>"
+    )
 
 
 def _cut_warning(plan: Mapping[str, Any] | None) -> str:

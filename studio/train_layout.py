@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from studio import forms, train_facts
-from studio.shell import hidden, html
+from studio.shell import hidden, html, scripted
 
 PRESETS = (4, 8, 16, 32, 64, 128)
 ADAPTER = forms.names("adapter")
@@ -49,6 +49,15 @@ class Layout:
                         train_facts.data_help(None),
                         js_on_load="""element.addEventListener('click', e => {
                             if (e.target.closest('button')) trigger('look_at') })""",
+                    )
+                    self.mix = scripted(
+                        "mix.js",
+                        "mountMix",
+                        "element, trigger, watch, props",
+                        "mix",
+                        value={"sets": [], "first": None},
+                        html_template="<div></div>",
+                        elem_id="mix",
                     )
             self._other_model()
             self.start_from = forms.unjudged(
@@ -125,6 +134,7 @@ class Layout:
         self.queued = hidden("queued-run")
         self.looked_at = hidden("added-model")
         self.to_count = hidden("to-count")
+        self.mixed = hidden("mixed")
 
 
 def _drawn(function: str) -> gr.HTML:

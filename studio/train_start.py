@@ -65,7 +65,8 @@ class TrainStart:
         start = self._start(number)
         if start is None:
             return {self.ui.problems: problem_list([_NO_START] if number else [])}
-        return self.show(start.id, start.base_model_id, start.data_set_id or data_id, *rest)
+        updates = self.show(start.id, start.base_model_id, start.data_set_id or data_id, *rest)
+        return {**updates, self.ui.mix: self.events.mix_of(start)}
 
     def train_with(self, wish: object, start_id: object, base_id: object, data_id: object, *rest: object) -> Updates:
         """Choose a data set that was asked for elsewhere on the page."""

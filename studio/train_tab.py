@@ -23,7 +23,9 @@ _LIVE_NUMBERS = f"({', '.join(_MOVED)}, shape) => window.loraLive({{{', '.join(_
 _COUNTED = ("layers", "rank_stabilised", "start", "rank_pattern", "alpha_pattern", "train_in_full", "bias", "blocks")
 # What settles the choice is answered one after the other: an answer to the choice before could come last and undo it.
 _IN_TURN: dict[str, Any] = {"concurrency_id": "train choice", "concurrency_limit": 1}
-_TICKET = "(...values) => window.studioTicket(values)"
+# What is mixed in is taken from the piece itself: whoever types a weight and presses Start at once means that weight.
+_MIXED = "document.querySelector('#mix .mix-rows')?.dataset.mixed ?? ''"
+_TICKET = f"(...values) => window.studioTicket([...values.slice(0, -2), {_MIXED}, values.at(-1)])"
 # The pulse looks at once; problems come into sight, which may be far from the button, once they are drawn.
 _STARTED = """() => { window.dispatchEvent(new Event('studio:ask'));
 setTimeout(() => document.querySelector('#problems [role=alert]')?.scrollIntoView({block: 'nearest'}), 100) }"""
@@ -45,7 +47,7 @@ class _Wires:
 
     def __init__(self, ui: Layout, events: TrainEvents, starts: TrainStart) -> None:
         self.ui, self.events, self.starts = ui, events, starts
-        self._counted = [ui.base, ui.data, ui.defaults, *ui.values()]
+        self._counted = [ui.base, ui.data, ui.mixed, *ui.values()]
         self._arrival = [ui.arrival, ui.rescue, ui.retry, ui.added]
 
     def choices(self, shell: Shell) -> None:
@@ -58,6 +60,7 @@ class _Wires:
             ui.base_help,
             ui.data,
             ui.data_help,
+            ui.mix,
             ui.rows,
             ui.shape,
             ui.defaults,
@@ -82,6 +85,7 @@ class _Wires:
         self._choice(shell.start.change, starts.begin, [shell.start, *rest], shown)
         self._choice(shell.pulse.adapters_changed, starts.offer, asked, shown)
         self._choice(shell.train_with.change, starts.train_with, [shell.train_with, *asked], shown)
+        ui.mix.mix(None, None, ui.mixed, js=f"() => [{_MIXED}]", show_progress="hidden")
         self._on(ui.data_help.look_at, on.look_at_data, [ui.data], [shell.tabs, shell.data], ui.problems)
 
     def models(self, shell: Shell) -> None:
@@ -108,7 +112,7 @@ class _Wires:
         others = [ui.settings[name] for name in (*MORE, "prompt_tokens") if name != "target_modules"]
         typed = [field for field in others if isinstance(field, gr.Number | gr.Textbox)]
         # One event for all of them: a slow count of old values must not come after a quick one of new values.
-        changed = _any_of([ui.to_count.change, *(field.input for field in others)])
+        changed = _any_of([ui.to_count.change, ui.mixed.change, *(field.input for field in others)])
         self._on(changed, self.events.count, self._counted, [ui.head], ui.figures, concurrency_limit=4)
         self._on(changed, self.events.title, [ui.defaults, *ui.values()], [ui.more], ui.problems)
         self._on(_any_of([field.blur for field in typed]), self.events.check, self._counted, [], ui.problems)
@@ -116,7 +120,7 @@ class _Wires:
     def start(self, shell: Shell) -> None:
         """The button, the line under it, and what becomes of the run."""
         ui, on = self.ui, self.events
-        given = [ui.start_from, ui.base, ui.data, *ui.values(), ui.ticket]
+        given = [ui.start_from, ui.base, ui.data, *ui.values(), ui.mixed, ui.ticket]
         once = {"js": _TICKET, "trigger_mode": "once"}
         started = self._on(ui.start.click, self.starts.start, given, [ui.line, ui.queued], ui.problems, **once)
         started.then(None, None, None, js=_STARTED)

@@ -10,7 +10,7 @@ from adapters_store.errors import StoreError
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet, Job, Weighted
 from engine.data.split import aside
-from engine.settings import SMALL_SET
+from engine.settings import SMALL_SET, SettingsError
 from jobs.ending import Ending
 from jobs.start_adapter import SPLIT, split_kept
 from jobs.worker import do
@@ -67,11 +67,12 @@ def test_all_that_is_wrong_with_a_mixture_is_told_together(store: Store, furnish
     first, second, *_ = store.data_sets()
     base, _ = furnished
     wrong = [(first.id, 0.0), (second.id, float("nan")), (first.id, 1.0)]
-    with pytest.raises(actions.ActionError) as told:
-        actions.start_run(store, base_model_id=base.id, data_set_id=first.id, values={}, mixture=wrong)
+    with pytest.raises(SettingsError) as told:
+        actions.start_run(store, base_model_id=base.id, data_set_id=first.id, values={"rank": 0}, mixture=wrong)
     assert f"The weight of {first.name} is 0. Give 0.001 to 100." in str(told.value)
-    assert f"The weight of {second.name} is nan." in str(told.value)
+    assert f"The weight of {second.name} is no number." in str(told.value)
     assert f"{first.name} is in the mixture 2 times." in str(told.value)
+    assert "Rank (r) is 0" in str(told.value)
     many = [Weighted(first, 1.0)] * 21
     assert mixtures.problems(many)[0].startswith("21 data sets are mixed; 20 are the most.")
     assert store.jobs(kinds=["train"]) == []

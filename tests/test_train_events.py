@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import gradio as gr
 import pytest
 
 from adapters_store.store import Store
-from engine.settings import RATES, RunSettings, usable
+from engine.settings import RATES, RunSettings, SettingsError, usable
 from engine.sizing import count
 from jobs.ask import Answerer, AnswererError
 from studio import actions, line, train_facts, train_methods
@@ -20,6 +22,7 @@ from studio.shell import FIELDS, Shell, hidden, html
 from studio.train_events import TrainEvents
 from studio.train_layout import Layout
 from studio.train_settings import ORDER
+from tests.furnish import add_adapter
 from tests.pages import in_a_loop
 
 pytestmark = pytest.mark.usefixtures("no_runner")
@@ -64,6 +67,7 @@ class ListedAnswerer:
 
     def request(self, kind: str, **payload: Any) -> dict[str, Any]:
         assert kind == "plan"
+        self.asked = payload
         assert self.hold.wait(10)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -142,7 +146,7 @@ def test_what_was_chosen_stays_chosen(store: Store, data_dir: Path, base_path: P
 def test_nonsense_for_an_id_starts_nothing(store: Store, data_dir: Path, base_path: Path, nonsense: Any) -> None:
     add(store, base_path)
     events = make(store, data_dir)
-    updates = events.start(nonsense, nonsense, *defaults(), "0" * 32)
+    updates = events.start(nonsense, nonsense, *defaults(), "", "0" * 32)
     assert "Choose a base model." in shown(events, updates, "problems")
     assert "Choose a data set" in shown(events, updates, "problems")
     assert store.jobs() == []
@@ -200,9 +204,9 @@ def test_the_experts_of_a_mixture_are_said_to_stay_as_they_are(store: Store, bas
 def test_a_double_click_is_one_run(store: Store, data_dir: Path, base_path: Path) -> None:
     chosen = add(store, base_path)
     events = make(store, data_dir)
-    first = events.start(*chosen, *defaults(), "a" * 32)
-    second = events.start(*chosen, *defaults(), "a" * 32)
-    third = events.start(*chosen, *defaults(), "b" * 32)
+    first = events.start(*chosen, *defaults(), "", "a" * 32)
+    second = events.start(*chosen, *defaults(), "", "a" * 32)
+    third = events.start(*chosen, *defaults(), "", "b" * 32)
     assert shown(events, first, "queued") == shown(events, second, "queued") != shown(events, third, "queued")
     assert len(store.jobs(kinds=["train"])) == 2
     assert "Queued as" in shown(events, first, "line")
@@ -212,7 +216,7 @@ def test_the_line_under_start_tells_who_waits_for_whom(store: Store, data_dir: P
     chosen = add(store, base_path)
     events = make(store, data_dir)
     assert shown(events, events.tell(""), "line") == "Starts at once."
-    job = store.job(int(shown(events, events.start(*chosen, *defaults(), "a" * 32), "queued")))
+    job = store.job(int(shown(events, events.start(*chosen, *defaults(), "", "a" * 32), "queued")))
     assert shown(events, events.tell(""), "line") == "Waits for 1 run."
     line.pause_queue(store, True)
     assert shown(events, events.tell(""), "line") == train_facts.PAUSED
@@ -353,3 +357,68 @@ def test_more_than_a_fifth_of_the_rows_cut_or_with_nothing_to_learn_is_warned_of
     assert shown.count("much is lost") == warned
     if cut == 30:
         assert "30 of 100 rows (30\N{NO-BREAK SPACE}%) are longer than 64 tokens" in shown
+
+
+# --- several data sets ------------------------------------------------------------------------------------------------
+
+
+def mixed(weight: object, *parts: object) -> str:
+    return json.dumps({"weight": weight, "parts": parts})
+
+
+def test_what_is_mixed_in_is_counted_told_and_queued(store: Store, data_dir: Path, base_path: Path) -> None:
+    base_id, first = add(store, base_path)
+    second = store.data_sets()[1]
+    portions = [{"an_epoch": 216, "aside": 24}, {"an_epoch": 1, "aside": 12}]
+    events = make(store, data_dir, {**PLAN, "portions": portions, "validation_is_like": True})
+    text = mixed("1", [second.id, "0.5"])
+    *_, last = events.count(base_id, first, text, *defaults())
+    figures = shown(events, last, "figures")
+    assert f"<li>{second.name}: 1 row an epoch, 12 aside</li>" in figures
+    assert "their loss flatters" in figures
+    asked = cast(ListedAnswerer, events.studio.answerer).asked["mixture"]
+    assert [(weight, list(files)) for _, weight, files in asked] == [(1.0, []), (0.5, [])]
+    events.start(base_id, first, *defaults(), text, "a" * 32)
+    assert [(data.id, weight) for data, weight in store.jobs()[0].mixture] == [(first, 1.0), (second.id, 0.5)]
+
+
+def test_weights_that_cannot_be_are_told_with_all_else_that_is_wrong(
+    store: Store, data_dir: Path, base_path: Path
+) -> None:
+    base_id, first = add(store, base_path)
+    second = store.data_sets()[1]
+    events, text = make(store, data_dir), mixed("", [second.id, "0"])
+    (only,) = events.count(base_id, first, text, *defaults())
+    assert "cannot be used" in shown(events, only, "head")
+    with pytest.raises(SettingsError) as told:
+        events.start(base_id, first, *with_value("epochs", 0), text, "a" * 32)
+    assert [re.split(r"[.,]", problem)[0] for problem in told.value.problems] == [
+        f"The weight of {store.data_set(first).name} is no number",
+        f"The weight of {second.name} is 0",
+        "Epochs is 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    ["{", "[]", "null", '{"parts": 7}', '{"parts": [[1, 2, 3], 4, ["1", 2], [null, 1], [99, 1]]}', "[" * 3000, 7, None],
+)
+def test_nonsense_mixed_in_is_nothing_mixed_in(store: Store, data_dir: Path, base_path: Path, nonsense: object) -> None:
+    base_id, first = add(store, base_path)
+    events = make(store, data_dir)
+    events.start(base_id, first, *defaults(), nonsense, "a" * 32)
+    assert store.jobs()[0].portions == []
+
+
+def test_the_piece_offers_all_sets_and_takes_over_what_an_adapter_has_learned_from(
+    store: Store, data_dir: Path, base_path: Path
+) -> None:
+    base_id, first = add(store, base_path)
+    second = store.data_sets()[1]
+    events = make(store, data_dir)
+    offered = shown(events, events.show(base_id, first, "", {}, *defaults()), "mix")
+    assert (offered["first"], len(offered["sets"])) == (first, len(store.data_sets()))
+    events.start(base_id, first, *defaults(), mixed("2", [second.id, "0.5"]), "a" * 32)
+    adapter = add_adapter(store, store.base_model(base_id), store.data_set(first), job_id=store.jobs()[0].id)
+    given = events.mix_of(adapter)["value"]["given"]
+    assert (given["weight"], given["parts"]) == (2.0, [[second.id, 0.5]])

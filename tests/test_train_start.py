@@ -138,11 +138,11 @@ def test_a_run_starts_from_the_chosen_adapter_whatever_the_locked_fields_hold(
     store: Store, starts: TrainStart, ids: tuple[int, int]
 ) -> None:
     parent = adapter(store, ids)
-    updates = starts.start(parent.id, *ids, *defaults(), "0" * 32)
+    updates = starts.start(parent.id, *ids, *defaults(), "", "0" * 32)
     (job,) = store.jobs(kinds=["train"])
     assert shown(starts.events, updates, "queued") == str(job.id)
     assert (job.start_adapter_id, job.settings["rank"], job.settings["alpha"]) == (parent.id, 4, 8)
-    starts.start(0, *ids, *defaults(), "1" * 32)
+    starts.start(0, *ids, *defaults(), "", "1" * 32)
     assert (store.jobs(kinds=["train"])[0].start_adapter_id, store.jobs(kinds=["train"])[0].settings["rank"]) == (
         None,
         16,
@@ -193,7 +193,7 @@ def test_on_the_same_data_rows_that_were_kept_aside_stay_aside(
     updates = show(starts, parent.id, ids)
     assert split(starts, updates) == {"seed": (7, False), "validation_share": (0.25, False)}
     assert "Seed and Validation share are locked too" in updates[starts.ui.start_help]
-    starts.start(parent.id, *ids, *defaults(), "0" * 32)  # whatever the locked fields hold
+    starts.start(parent.id, *ids, *defaults(), "", "0" * 32)  # whatever the locked fields hold
     settings = store.jobs(kinds=["train"])[0].settings
     assert (settings["seed"], settings["validation_share"]) == (7, 0.25)
 
@@ -211,7 +211,7 @@ def test_on_other_data_the_split_is_free_again(store: Store, starts: TrainStart,
     typed = dict(zip(ORDER, after(starts, moved), strict=True)) | {"seed": 11}
     again = starts.show(parent.id, ids[0], other, "", moved[starts.ui.defaults], *typed.values())
     assert split(starts, again)["seed"] == (None, True)  # what a person typed stays
-    starts.start(parent.id, ids[0], other, *typed.values(), "0" * 32)
+    starts.start(parent.id, ids[0], other, *typed.values(), "", "0" * 32)
     assert store.jobs(kinds=["train"])[0].settings["seed"] == 11
 
 

@@ -230,3 +230,20 @@ def test_the_pulse_shows_a_run_that_another_program_queued(page: Page, studio: S
     job = studio.store.jobs(kinds=["train"])[0]
     studio.store.request_stop(job.id, "cancel", "test")
     wait_for(lambda: studio.store.job(job.id).state == "cancelled", 60, "the run to be cancelled")
+
+
+def test_another_set_is_mixed_in_with_a_weight_counted_and_trained(page: Page, studio: Served) -> None:
+    filled(page)
+    page.get_by_role("button", name="Mix in another").click()
+    page.get_by_label("Data set to mix in").select_option(index=1)
+    name = page.get_by_label("Data set to mix in").locator("option:checked").inner_text().partition(" (")[0]
+    page.get_by_label(f"Weight of {name}").fill("0.5")
+    expect(page.get_by_role("list", name="Rows of each data set")).to_contain_text(re.compile(rf"{name}: \d+ rows"))
+    page.get_by_label("Weight of pirate-style").fill("2")
+    page.get_by_role("button", name="Start fine-tune").click()  # at once: what was typed last counts
+    expect(page.locator("#start-line")).to_contain_text(f"pirate-style-{name}-r16")
+    mixture = studio.store.jobs(kinds=["train"])[0].mixture
+    assert [(data.name, weight) for data, weight in mixture] == [("pirate-style", 2.0), (name, 0.5)]
+    page.get_by_role("button", name=re.compile(f"Take {name}.* out")).click()
+    expect(page.get_by_role("button", name="Mix in another")).to_be_focused()
+    expect(page.locator(".mix-row")).to_have_count(0)
