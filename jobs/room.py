@@ -64,8 +64,8 @@ def check(path: Path, precision: str, device: Device, answers: Answers, loaded: 
     if missing > 0:
         place = "the GPU" if device.kind == "cuda" else "this machine"
         said = (
-            f"Answering takes about {_gb(needed)} of memory, and {place} has {_gb(found.free)} free: "
-            f"about {_gb(missing)} are missing, with some left for what else runs. "
+            f"Answering takes about {_size(needed)} of memory, and {place} has {_size(found.free)} free: "
+            f"about {_size(missing)} are missing, with some left for what else runs. "
         )
         raise NoRoom(said + _what_to_do(device.kind, run), {"no_room": device.kind, "run": run})
 
@@ -96,5 +96,5 @@ def _what_to_do(kind: str, run: str) -> str:
     return f"{run} trains meanwhile and keeps its memory. Wait until it has ended, or pause it{elsewhere}."
 
 
-def _gb(count: float) -> str:
-    return f"{count / 1e9:,.2f} GB"
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

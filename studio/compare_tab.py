@@ -164,7 +164,7 @@ class Compare:
         }
 
     def _scores(self, chosen: list[Contestant]) -> dict[str, Any]:
-        return scores.card(self.store, [scores.Standing(one.name, one.identity) for one in chosen])
+        return scores.card(self.store, [scores.Standing(one.name, one.identity) for one in chosen if not one.copy])
 
     # --- asking ---
 
@@ -242,7 +242,9 @@ class Compare:
                 ready = {} if told["state"] == "complete" else ready
         except AnswererError as error:
             # What was said so far stays; the reason stands beside it.
-            broken = answer_grid.ended(grid, "The answers broke off.") | {"ways": way_out.offered(error, retry)}
+            said_any = any(column["text"] for column in grid["columns"])
+            words = "The answers broke off." if said_any else "Nothing was answered."
+            broken = answer_grid.ended(grid, words) | {"ways": way_out.offered(error, retry)}
             yield {self.grid: broken, self.refused: problem_list([str(error)]), **self._ready()}
 
     def stopped(self, grid: Any) -> Update:

@@ -5,6 +5,7 @@ Each question is one JSON object from outside, of which nothing is believed. Kno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from studio import comparing, kept_grid, scores
 from studio.scores import Standing
 
 LISTED = 50
+_SAMPLE = re.compile(r" #\d+")
 SHORT = 120  # characters of a prompt in the list
 
 Answer = dict[str, Any]
@@ -42,8 +44,13 @@ def questions(store: Store) -> list[Callable[[object], Answer]]:
 
 
 def _opened(store: Store, kept: Comparison) -> Answer:
-    people = [Standing(one.name, one.identity) for one in kept.answers]
-    return {"grid": kept_grid.of(store, kept), "scores": scores.card(store, people)}
+    return {"grid": kept_grid.of(store, kept), "scores": scores.card(store, _people(kept))}
+
+
+def _people(kept: Comparison) -> list[Standing]:
+    """Whoever stood in a comparison, once for all samples of one."""
+    stood = {one.identity: Standing(_SAMPLE.sub("", one.name, count=1), one.identity) for one in kept.answers}
+    return list(stood.values())
 
 
 def _row(kept: Comparison) -> Answer:

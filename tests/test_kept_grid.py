@@ -1,6 +1,7 @@
 """What a browser is told of a kept comparison: of a blind one nothing that tells who is who, until the vote."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -138,3 +139,28 @@ def test_a_replay_asks_the_same_of_the_same_or_says_who_is_gone(store: Store, pe
 def test_a_blind_comparison_is_not_asked_again_openly_before_its_vote(store: Store, people: list[Contestant]) -> None:
     with pytest.raises(StoreError, match="waits for its vote"):
         comparing.again(store, keep(store, people))
+
+
+def test_a_comparison_of_before_is_shown_and_asked_again_as_it_always_was(
+    store: Store, people: list[Contestant]
+) -> None:
+    now = keep(store, people, sides=None)
+    with sqlite3.connect(store.files.database) as library:
+        library.execute("UPDATE answer SET seat = NULL")
+    library.close()
+    then = store.comparison(now.id)
+    assert [answer.seat for answer in then.answers] == [None] * 3
+    question = comparing.again(store, then)
+    assert [one.value for one in question.people] == [one.value for one in people]
+    assert [question.sampling_of(place) for place in range(3)] == [SAMPLING] * 3
+    assert [column["name"] for column in kept_grid.of(store, then)["columns"]] == ["base", "pirate", "terse"]
+
+
+def test_samples_of_one_are_one_in_the_scores(store: Store, people: list[Contestant]) -> None:
+    kept = keep(store, people)
+    with sqlite3.connect(store.files.database) as library:  # the third is a second sample of the second
+        library.execute("UPDATE answer SET name = 'pirate #' || place, identity = 'sha256:pirate' WHERE place > 0")
+    library.close()
+    store.vote(kept.id, "best", 2)
+    rows = asked(store, "compare_open", id=kept.id)["scores"]["rows"]
+    assert [row["name"] for row in rows] == ["base", "pirate"]

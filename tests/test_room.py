@@ -54,7 +54,7 @@ def test_too_little_memory_is_refused_before_the_base_is_loaded_with_what_is_mis
 ) -> None:
     has(monkeypatch, {"cpu": 100_000})
     monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("it was loaded"))
-    with pytest.raises(NoRoom, match=r"this machine has 0\.00 GB free: about 0\.30 GB are missing.*Close other"):
+    with pytest.raises(NoRoom, match=r"this machine has 0 MB free: about 300 MB are missing.*Close other"):
         list(KINDS["compare"](Desk(), payload(), lambda: False))
 
 
