@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         comparison_files,
         contestants,
         hearing,
+        kept_grid,
         naming,
         own_settings,
         records,
@@ -41,6 +42,7 @@ else:
     comparison_files, contestants = Deferred("studio.comparison_files"), Deferred("studio.contestants")
     scores, hearing, seating = Deferred("studio.scores"), Deferred("studio.hearing"), Deferred("studio.seating")
     asked, naming, own_settings = Deferred("studio.asked"), Deferred("studio.naming"), Deferred("studio.own_settings")
+    kept_grid = Deferred("studio.kept_grid")
     room_beside, references = Deferred("studio.room_beside"), Deferred("studio.references")
 
 WHO = "base|NAME[@STRENGTH]"
@@ -161,15 +163,16 @@ def _show(kept: Comparison, as_json: bool) -> None:
 
 
 def _told_text(kept: Comparison) -> str:
-    heads = [_head(one) for one in kept.answers]
+    heads = [_head(kept, one) for one in kept.answers]
     answers = side_by_side(heads, [one.text for one in kept.answers])
     return f"{answers}\n{closer_commands.reference_text(kept)}\nComparison {kept.id}"
 
 
-def _head(one: Any) -> str:
+def _head(kept: Comparison, one: Any) -> str:
     proof = f" tensors {one.weights[:7]}" if one.weights else ""
     moved = f" KL {one.divergence:.3f}" if one.divergence is not None else ""
-    return f"{one.name}{proof}{moved} {one.tokens_per_second or 0:.1f} tokens/s"
+    flag = kept_grid.flag(kept, one)
+    return f"{one.name}{proof}{moved} {one.tokens_per_second or 0:.1f} tokens/s{f' ({flag})' if flag else ''}"
 
 
 # --- what was kept ------------------------------------------------------------------------------------------------

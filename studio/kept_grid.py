@@ -15,6 +15,7 @@ from studio import answer_grid, comparing
 from studio.answer_grid import Grid
 from studio.asked import Question
 from studio.contestants import Contestant
+from studio.library_view import bare_hash
 from studio.outsiders import Outsider
 
 LETTERS = "ABCDEFGH"
@@ -77,16 +78,26 @@ def _named(store: Store, kept: Comparison, places: list[int]) -> list[Grid]:
         company = answer_grid.company(kept.how, place)
         column = answer_grid.column(who, sampling, answer.text, answer.tokens_per_second, company)
         column |= {"key": f"{column['key']}/{place}", "name": answer.name, "swatch": place + 1}
-        column["flag"] = _flag(kept, answer)
+        column["flag"] = flag(kept, answer)
         if answer.divergence is not None:
             column["what"] += f", KL {answer.divergence:.3f} from base"
         if answer.weights:
-            column["how"] += f", tensors {answer.weights[: answer_grid.SHORT]}"
-            base = (answer.seat or {}).get("base_fingerprint") or kept.base_fingerprint
-            told = [f"files {column['whole']}", f"tensors {answer.weights}", f"base {base}"]
-            column["whole"] = "\n".join([*told, f"template {_template(kept, place)}"])
+            proof = _proof(kept, answer)
+            column["how"] += f", top p {sampling['top_p']:g}, {', '.join(_short(*part) for part in proof.items())}"
+            told = {"files": column["whole"], **proof}
+            column["whole"] = "\n".join(f"{name} {hashed}" for name, hashed in told.items())
         columns.append(column)
     return columns
+
+
+def _proof(kept: Comparison, answer: Answer) -> dict[str, str]:
+    """By what an answer can be told from all others, beside its files: tensors, base and template, in full."""
+    base = (answer.seat or {}).get("base_fingerprint") or kept.base_fingerprint
+    return {"tensors": answer.weights or "", "base": base, "template": _template(kept, answer.place)}
+
+
+def _short(name: str, hashed: str) -> str:
+    return f"{name} {bare_hash(hashed)[: answer_grid.SHORT]}"
 
 
 def _who(store: Store, kept: Comparison, answer: Answer) -> Contestant:
@@ -105,7 +116,7 @@ def _template(kept: Comparison, place: int) -> str:
     return kept.how.get("template") or (kept.how.get("templates") or {}).get(str(place)) or "none"
 
 
-def _flag(kept: Comparison, answer: Answer) -> str:
+def flag(kept: Comparison, answer: Answer) -> str:
     """What makes an answer worth nothing to compare, in the words that stand under it."""
     if answer.divergence is not None and answer.divergence < NOTHING_MOVED:
         return "does nothing here (KL 0.000)"

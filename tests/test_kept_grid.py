@@ -96,7 +96,9 @@ def test_the_proof_names_the_tensors_and_flags_what_is_the_same_or_does_nothing(
     assert "KL" not in base["what"]
     assert pirate["what"].endswith(", KL 0.410 from base")
     assert "template cc33" in pirate["whole"]
-    assert pirate["how"] == "Seed 7, temperature 0.7, 25.0 tokens/s, top k 40, tensors bb22"
+    assert pirate["how"] == (
+        "Seed 7, temperature 0.7, 25.0 tokens/s, top k 40, top p 0.95, tensors bb22, base tiny, template cc33"
+    )
     assert [one["flag"] for one in (base, pirate, terse)] == ["", "", "does nothing here (KL 0.000)"]
     twins = store.prove(kept.id, ["aa11", "bb22", "bb22"], [None, 0.41, 0.41])
     assert kept_grid.of(store, twins)["columns"][2]["flag"] == "same weights as pirate"
