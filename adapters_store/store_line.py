@@ -45,16 +45,25 @@ class LineShelf(CheckpointShelf):
         if to not in WHERE:
             raise StoreError(f"{to!r} is not a way to move in the line: {', '.join(WHERE)}.")
         with self._database.writing() as session:
-            job = found(session, Job, job_id)
-            if job.state != "queued":
-                raise StoreError(f"{job.name} is {job.state}. Only a job that waits has a place in the line.")
-            line = list(session.scalars(select(Job).where(Job.state == "queued").order_by(Job.place)))
-            before = line.index(job)
-            line.insert(_target(to, before, len(line)), line.pop(before))
-            if (after := line.index(job)) != before:
-                _hand_out(line)
-                self._note(session, job, job.state, who, f"moved from place {before + 1} to place {after + 1}")
-            return settled(session, job)
+            job, line = _in_line(session, job_id)
+            return self._put(session, job, line, _target(to, line.index(job), len(line)), who)
+
+    def place_before(self, job_id: int, other_id: int, who: str = "person") -> Job:
+        """Move a waiting job to right before another one that waits. StoreError if one of them does not wait."""
+        with self._database.writing() as session:
+            job, line = _in_line(session, job_id)
+            other, _ = _in_line(session, other_id)
+            now, target = line.index(job), line.index(other)
+            return self._put(session, job, line, target - 1 if now < target else target, who)
+
+    def _put(self, session: Session, job: Job, line: list[Job], target: int, who: str) -> Job:
+        """Move the job to the place `target` of its line, from 0, and note it if that is another."""
+        before = line.index(job)
+        line.insert(target, line.pop(before))
+        if (after := line.index(job)) != before:
+            _hand_out(line)
+            self._note(session, job, job.state, who, f"moved from place {before + 1} to place {after + 1}")
+        return settled(session, job)
 
     def _note(self, session: Session, job: Job, before: str | None, who: str, why: str) -> None:
         session.add(JobEvent(job_id=job.id, at=self.clock(), who=who, state_from=before, state_to=job.state, why=why))
@@ -67,6 +76,14 @@ def check_room(session: Session, more: int = 1) -> None:
     if waiting + more > MOST_WAITING:
         room = f"; {more} more do not fit, {MOST_WAITING} may wait" if more > 1 else " already"
         raise QueueFull(f"{waiting} jobs are waiting{room}. Cancel some of them, or try again later.")
+
+
+def _in_line(session: Session, job_id: int) -> tuple[Job, list[Job]]:
+    """The job, and the line it waits in. StoreError if it does not wait."""
+    job = found(session, Job, job_id)
+    if job.state != "queued":
+        raise StoreError(f"{job.name} is {job.state}. Only a job that waits has a place in the line.")
+    return job, list(session.scalars(select(Job).where(Job.state == "queued").order_by(Job.place)))
 
 
 def _target(to: Where, now: int, count: int) -> int:

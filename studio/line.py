@@ -5,6 +5,8 @@ For the page and the command line. Knows nothing about what a job is; who may st
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from adapters_store.store import NotFound, Store, StoreBusy, StoreError
 from adapters_store.store_line import WHERE
 from adapters_store.tables import Job
@@ -25,8 +27,17 @@ def move(store: Store, job_id: int, to: object) -> Job:
     way = next((known for known in WHERE if known == to), None)
     if way is None:
         raise actions.ActionError(f"{to!r} is not a way to move in the line: {', '.join(WHERE)}.")
+    return _moved(lambda: store.place_in_line(job_id, way))
+
+
+def move_before(store: Store, job_id: int, other_id: int) -> Job:
+    """Move a waiting job to right before another one. NotFound; ActionError where one of them does not wait."""
+    return _moved(lambda: store.place_before(job_id, other_id))
+
+
+def _moved(act: Callable[[], Job]) -> Job:
     try:
-        return store.place_in_line(job_id, way)
+        return act()
     except (NotFound, StoreBusy):
         raise
     except StoreError as error:

@@ -31,15 +31,18 @@ def move_job(
     down: Annotated[bool, typer.Option("--down", help="One place later.")] = False,
     first: Annotated[bool, typer.Option("--first", help="Before all others.")] = False,
     last: Annotated[bool, typer.Option("--last", help="After all others.")] = False,
+    before: Annotated[
+        int | None, typer.Option("--before", metavar="NUMBER", min=1, help="Right before this one.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Move a waiting job in the line."""
     ways = [way for way, given in (("up", up), ("down", down), ("first", first), ("last", last)) if given]
-    if len(ways) != 1:
-        raise UsageError("Say where to: one of --up, --down, --first and --last.")
+    if len(ways) + (before is not None) != 1:
+        raise UsageError("Say where to: one of --up, --down, --first, --last and --before.")
     with asking.opened(data_dir) as store:
-        job = line.move(store, number, ways[0])
+        job = line.move(store, number, ways[0]) if before is None else line.move_before(store, number, before)
         place = line.place(store, number)
     show(as_json, {**records.job_record(job), "place": place}, f"{job.name} is number {place} in the line.")
 

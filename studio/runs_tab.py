@@ -206,9 +206,12 @@ def _of_the_line(store: Store) -> list[Callable[[object], Answer]]:
     """What the page may ask of the line of waiting jobs."""
 
     def move_in_line(question: object) -> Answer:
-        """Move a waiting job up or down."""
+        """Move a waiting job up or down, to the end, or to right before another one."""
         asked = question if isinstance(question, dict) else {}
-        line.move(store, _id(asked), asked.get("to"))
+        if "before" in asked:
+            line.move_before(store, _id(asked), _whole(asked, "before"))
+        else:
+            line.move(store, _id(asked), asked.get("to"))
         return {}
 
     def pause_queue(question: object) -> Answer:

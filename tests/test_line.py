@@ -66,6 +66,21 @@ def test_the_line_is_what_moving_in_a_list_makes_of_it(store: Store, moves: list
         store.request_stop(job_id, "cancel")
 
 
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=8))
+def test_a_job_is_put_right_before_another(store: Store, moves: list[tuple[int, int]]) -> None:
+    ids = queued(store, 5)
+    for who, other in moves:
+        job_id, other_id = ids[who], ids[other]
+        if job_id != other_id:
+            ids.remove(job_id)
+            ids.insert(ids.index(other_id), job_id)
+        store.place_before(job_id, other_id)
+        assert order(store)[-5:] == ids
+    for job_id in ids:
+        store.request_stop(job_id, "cancel")
+
+
 def test_a_new_job_is_last_and_one_that_comes_back_is_where_it_was(store: Store) -> None:
     first, second, third = queued(store, 3)
     store.place_in_line(third, "first")
@@ -177,7 +192,11 @@ def test_the_page_moves_a_job_and_says_which_ways_are_left(
         (second, "next", False, True),
         (first, "second", True, False),
     ]
-    for wrong in ({"job": second}, {"job": second, "to": ["up"]}, {"to": "up"}, None):
+    assert ask["move_in_line"]({"job": first, "before": second}) == {}
+    assert order(store) == [first, second]
+    store.request_stop(second, "cancel")
+    assert "is cancelled. Only a job that waits" in ask["move_in_line"]({"job": first, "before": second})["problem"]
+    for wrong in ({"job": first}, {"job": first, "to": ["up"]}, {"to": "up"}, {"job": first, "before": "x"}, None):
         assert ask["move_in_line"](wrong)["problem"]
 
 
@@ -209,8 +228,10 @@ def test_the_command_line_moves_and_pauses(store: Store, capsys: pytest.CaptureF
     assert cli.main(["jobs", "move", str(second), "--first", *folder]) == 0
     assert capsys.readouterr().out == "run 1 is number 1 in the line.\n"
     assert order(store) == [second, first]
+    assert cli.main(["jobs", "move", str(first), "--before", str(second), *folder]) == 0
+    assert order(store) == [first, second]
     assert cli.main(["jobs", "move", str(second), *folder]) == 2
-    assert "one of --up, --down, --first and --last" in capsys.readouterr().err
+    assert "one of --up, --down, --first, --last and --before" in capsys.readouterr().err
     store.request_stop(first, "cancel")
     assert cli.main(["jobs", "move", str(first), "--up", *folder]) == 2
     assert "is cancelled. Only a job that waits" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-// The line of waiting jobs on the Runs tab: the buttons that move a job up or down, and the pause of the whole queue.
+// The line of waiting jobs on the Runs tab: the buttons that move a job up or down, dragging it to another place, and the
+// pause of the whole queue.
 // Knows nothing about what a job is, or about the run that is open.
 
 import { h, say, show } from "./dom.js";
@@ -26,12 +27,62 @@ export class Line {
 
   make({ key }) {
     const move = (to, sign) => h("button", { type: "button", onclick: ({ currentTarget }) => this.move(Number(key), to, currentTarget) }, sign);
-    return h("li", { class: "waiting" }, this.row({ key }), h("div", { class: "moves" }, move("up", "↑"), move("down", "↓")));
+    const grip = h("span", { class: "grip", "aria-hidden": "true", title: "Drag to another place" }, "⠿"); // some browsers drag no button
+    const node = h("li", { class: "waiting" }, this.row({ key }), grip, h("div", { class: "moves" }, move("up", "↑"), move("down", "↓")));
+    this.makeDraggable(node);
+    return node;
+  }
+
+  // --- dragging; who has no mouse has the buttons ---
+
+  makeDraggable(node) {
+    const on = (name, act) => node.addEventListener(name, act);
+    on("dragstart", (event) => {
+      this.dragged = node;
+      event.dataTransfer.effectAllowed = "move";
+      event.dataTransfer.setData("text/plain", ""); // without data some browsers begin no drag
+      node.classList.add("dragged");
+    });
+    on("dragover", (event) => {
+      if (!this.dragged || !node.draggable || node === this.dragged) return;
+      event.preventDefault();
+      const after = this.isAfter(node, event);
+      node.classList.toggle("drop-before", !after);
+      node.classList.toggle("drop-after", after);
+    });
+    on("dragleave", () => unmark(node));
+    on("drop", (event) => {
+      event.preventDefault();
+      unmark(node);
+      if (this.dragged && node !== this.dragged) this.drop(this.dragged, node, this.isAfter(node, event));
+    });
+    on("dragend", () => {
+      node.classList.remove("dragged");
+      this.dragged = null;
+    });
+  }
+
+  isAfter(node, event) {
+    const { top, height } = node.getBoundingClientRect();
+    return event.clientY > top + height / 2;
+  }
+
+  /** The last place has nobody to stand before. */
+  drop(from, target, after) {
+    const next = after ? target.nextElementSibling : target;
+    if (next === from || (!after && target.previousElementSibling === from)) return;
+    const job = Number(from.dataset.key);
+    const place = next?.draggable ? { before: Number(next.dataset.key) } : after && this.unlisted.hidden ? { to: "last" } : null;
+    if (!place) return;
+    this.ask("move_in_line", { job, ...place });
+    say(this.told, `Moved ${from.querySelector(".run-name").textContent}`);
   }
 
   /** Buttons that lead nowhere stay where the focus may be, and say so. */
   update(node, row) {
     show(node.lastChild, row.up != null); // a paused run has no place in the line
+    show(node.children[1], row.up != null);
+    if (node.draggable !== (row.up != null)) node.draggable = row.up != null;
     for (const [button, way] of [[node.lastChild.firstChild, "up"], [node.lastChild.lastChild, "down"]]) {
       button.setAttribute("aria-label", `Move ${row.name} ${way}`);
       button.setAttribute("aria-disabled", String(!row[way]));
@@ -45,6 +96,10 @@ export class Line {
     this.moving = false;
     say(this.told, button.getAttribute("aria-label").replace("Move", "Moved"));
   }
+}
+
+function unmark(node) {
+  node.classList.remove("drop-before", "drop-after");
 }
 
 /** Do what moves nodes about, and leave the focus where it was: a node that is put elsewhere loses it. */
