@@ -20,6 +20,7 @@ from typing import Any
 
 from jobs import process
 
+REST_SECONDS = 600.0  # that giving back memory waits for its turn
 CLOSE_GRACE = 2.0  # seconds the child gets to leave by itself
 
 
@@ -43,6 +44,7 @@ class Answerer:
         self._turns = Turns()
         self._numbers = itertools.count(1)
         self._child: _Child | None = None
+        self._warm = False  # whether the child may hold a model
 
     def request(self, kind: str, *, deadline: float = 60, **payload: object) -> dict[str, Any]:
         """Ask and wait for the one answer, at most `deadline` seconds.
@@ -81,6 +83,16 @@ class Answerer:
                 if "part" in message:
                     yield message["part"]
 
+    def rest(self) -> None:
+        """Have the child give back the memory of its model, once nobody asks. Returns at once; safe to call often."""
+        if self._warm and self._child is not None:
+            self._warm = False
+            threading.Thread(target=self._rest, name="answerer-rest", daemon=True).start()
+
+    def _rest(self) -> None:
+        with contextlib.suppress(AnswererError):
+            self.request_in_spare_time("rest", deadline=REST_SECONDS)
+
     def close(self) -> None:
         """End the child. The next request would start another. Safe to call twice, and while a request is under way."""
         child, self._child = self._child, None
@@ -91,6 +103,7 @@ class Answerer:
         self, kind: str, deadline: float, payload: dict[str, object], spare: bool = False
     ) -> Generator[dict[str, Any]]:
         until = time.monotonic() + deadline
+        self._warm = self._warm or kind != "rest"
         if not self._turns.take(deadline, spare):
             busy = "The model had no time to spare." if spare else f"The model was busy for {deadline:.0f} s."
             raise AnswererError(f"{busy} Try again.")

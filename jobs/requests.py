@@ -160,6 +160,12 @@ def describe(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
     yield describing.facts(payload["source"])
 
 
+def rest(desk: Desk, payload: Payload, should_stop: ShouldStop) -> Answers:
+    """Give back the memory of the base model."""
+    desk.let_go()
+    yield {}
+
+
 KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Answers]] = {
     "plan": plan,
     "lengths": lengths,
@@ -171,5 +177,6 @@ KINDS: dict[str, Callable[[Desk, Payload, ShouldStop], Answers]] = {
     "reference": reference,
     "letters": letters,
     "held_out": held_out,
+    "rest": rest,
 }
 STREAMED = {"compare"}  # their items are parts; the one item of the others is the result

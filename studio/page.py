@@ -52,6 +52,8 @@ class Studio:
 
     def _top_facts(self) -> dict[str, Any]:
         live = self.store.jobs(kinds=["train"], states=LIVE)
+        if live:  # a run may need the memory of a model that is kept warm for the next answer
+            self.answerer.rest()
         return {
             "jobs": {
                 "running": len(live),

@@ -1,17 +1,23 @@
 """Whether there is room to answer: estimates against real models, and refusals that name what is missing."""
 
 import json
-from typing import Any
+import queue
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
 
+from adapters_store.store import Store
+from adapters_store.tables import BaseModel, DataSet, Owner
 from engine import models
 from engine.models import Hardware
 from jobs import answerer, room
 from jobs.answerer import Desk
+from jobs.ask import Answerer
 from jobs.requests import KINDS
 from jobs.room import Memory, NoRoom
+from studio.page import Studio
 from tests.workshop import shared_tiny_model
 
 ASKED = [{"role": "user", "content": "What is rain?"}]
@@ -116,3 +122,42 @@ def test_what_can_be_done_about_a_refusal_reaches_whoever_asked(monkeypatch: pyt
 def test_this_machine_says_what_it_has() -> None:
     found = room.memory("cpu")
     assert 0 < found.free <= found.total
+
+
+class Noted(Answerer):
+    """Notes what is asked in spare time."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self.asked: queue.Queue[str] = queue.Queue()
+
+    def request_in_spare_time(self, kind: str, *, deadline: float, **payload: object) -> dict[str, Any]:
+        self.asked.put(kind)
+        return {}
+
+
+def test_a_warm_base_is_given_back_when_a_run_has_begun_and_only_once(
+    store: Store, furnished: tuple[BaseModel, DataSet]
+) -> None:
+    base, data = furnished
+    noted = Noted()
+    studio = Studio(store, noted, store.files.root)
+    job = store.submit("train", "long run", {}, base_model_id=base.id, data_set_id=data.id)
+    noted._child, noted._warm = cast(Any, object()), True
+    studio.changes(-1)
+    assert noted.asked.empty()
+    store.claim(job.id, Owner(1, 2.0, "boot"))
+    studio.changes(-1)
+    assert noted.asked.get(timeout=30) == "rest"
+    store.remember("anything", 1)
+    studio.changes(-1)
+    assert noted.asked.empty()
+
+
+def test_resting_lets_the_base_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    has(monkeypatch, {"cpu": 8 * GB})
+    desk = Desk()
+    list(KINDS["compare"](desk, payload(), lambda: False))
+    assert desk._base is not None
+    list(KINDS["rest"](desk, {}, lambda: False))
+    assert desk._base is None
