@@ -18,7 +18,7 @@ from engine.data.row_file import RowFile
 from jobs import runner
 from jobs.ending import Ending
 from jobs.queue import Lease, patiently
-from jobs.snapshot import check_rows
+from jobs.snapshot import check_rows, sources_without
 
 
 class ExamineError(RuntimeError):
@@ -80,7 +80,8 @@ def _clean(store: Store, lease: Lease, ending: Ending, data: DataSet) -> None:
             content_hash = write_rows(kept, draft.path / "rows.jsonl")
         lease.move("finishing")
         folder = draft.publish()
-    facts = {key: value for key, value in data.facts.items() if key != "findings"}
+    facts = {key: value for key, value in data.facts.items() if key not in ("findings", "sources")}
+    by_file = sources_without(data, left_out)
     made_from = {"data_set": data.id, "name": data.name, "fixes": fixes, "left_out": len(left_out)}
     try:
         cleaned = patiently(
@@ -91,7 +92,7 @@ def _clean(store: Store, lease: Lease, ending: Ending, data: DataSet) -> None:
                 rows=len(rows) - len(left_out),
                 content_hash=content_hash,
                 folder=folder,
-                facts={**facts, "cleaned": made_from},
+                facts={**facts, **({"sources": by_file} if by_file else {}), "cleaned": made_from},
             )
         )
     except BaseException:

@@ -1,4 +1,4 @@
-"""Whether the rows of a data set are still those it was made with: what a job that reads them begins with.
+"""The rows of a data set as a job that reads them finds them: still those it was made with, and from which files.
 
 Apart from `inputs.py`, which needs torch to know a base model. Knows nothing about what the job does with the rows.
 """
@@ -6,6 +6,9 @@ Apart from `inputs.py`, which needs torch to know a base model. Knows nothing ab
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
+from collections.abc import Collection
+from itertools import accumulate
 from pathlib import Path
 
 from adapters_store.tables import DataSet
@@ -15,6 +18,15 @@ def sources(data: DataSet) -> tuple[int, ...]:
     """How many rows of a data set come from each of the files it was made of; () where that is not known."""
     known = tuple(data.facts.get("sources", ()))
     return known if sum(known) == data.rows else ()
+
+
+def sources_without(data: DataSet, left_out: Collection[int]) -> list[int]:
+    """The same for the rows that are left without those with these numbers; [] where it is not known."""
+    ends = list(accumulate(sources(data)))
+    kept = list(sources(data))
+    for row in left_out if ends else ():
+        kept[bisect_right(ends, row)] -= 1
+    return [count for count in kept if count]
 
 
 class SnapshotError(RuntimeError):

@@ -9,8 +9,14 @@ import pytest
 from adapters_store.errors import StoreError
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet, Job, Weighted
+from engine.data.check import read_rows
+from engine.data.render import encode_all
 from engine.data.split import aside
-from engine.settings import SMALL_SET, SettingsError
+from engine.data.tokens import store as tokenised
+from engine.models import load_tokenizer
+from engine.prepared import Portion, held_out
+from engine.settings import SMALL_SET, RunSettings, SettingsError
+from jobs import adding_data, examining, snapshot
 from jobs.ending import Ending
 from jobs.start_adapter import SPLIT, split_kept
 from jobs.worker import do
@@ -18,7 +24,7 @@ from studio import actions, again, asking, grid, library_view, mixtures, records
 from studio.edge import UsageError
 from tests.furnish import add_adapter
 from tests.terminal import Terminal
-from tests.workshop import QUICK, add_base, add_rows, submit_run
+from tests.workshop import QUICK, add_base, add_rows, shared_tiny_model, submit_run
 
 Furnished = tuple[BaseModel, DataSet]
 
@@ -159,3 +165,34 @@ def test_the_command_trains_on_a_mixture_and_says_what_it_learned_from(store: St
     for command in (("adapters", "show", told["adapter"]["name"]), ("jobs", "show", str(told["job"]["id"]))):
         assert "rows-24 (weight 0.5), rows-12" in terminal.run(*command).stdout
     assert len(list((data_dir / "cache" / "tokens").iterdir())) == 2, "the tokens of each set by themselves"
+
+
+# --- the files of a folder --------------------------------------------------------------------------------------------
+
+
+def two_files(folder: Path) -> Path:
+    """A folder with 31 rows, one of them bad, and one with 20 rows, two of them the same."""
+    folder.mkdir()
+    rows = [f'{{"prompt": "Question {n} of {n * n}?", "completion": "It is {n * 7919}."}}\n' for n in range(50)]
+    (folder / "a.jsonl").write_text("".join(rows[:30]) + '{"prompt": 3}\n')
+    (folder / "b.jsonl").write_text("".join([*rows[30:49], rows[48]]))
+    return folder
+
+
+def test_each_file_of_a_folder_gives_its_share_of_the_rows_that_are_measured_on(store: Store, tmp_path: Path) -> None:
+    data = adding_data.add_now(store, two_files(tmp_path / "files"), "files", skip_bad=True)
+    assert snapshot.sources(data) == (30, 20)
+    tokenizer = load_tokenizer(shared_tiny_model())
+    tokens = tokenised(encode_all(tokenizer, read_rows(store.rows_path(data)), 256))
+    numbers = held_out([Portion(tokens, 1.0, snapshot.sources(data))], RunSettings(validation_share=0.1))
+    assert [number < 30 for number in numbers] == [True] * 3 + [False] * 2
+
+
+def test_a_cleaned_copy_of_a_folder_knows_its_files(store: Store, tmp_path: Path) -> None:
+    data = adding_data.add_now(store, two_files(tmp_path / "files"), "files", skip_bad=True)
+    job = examining.clean(store, data, ["exact"], "clean")
+    do(store, job.id, Ending())
+    cleaned = store.data_set(store.job(job.id).progress["data_set"])
+    assert (cleaned.rows, snapshot.sources(cleaned)) == (49, (30, 19))
+    assert snapshot.sources_without(data, range(30)) == [20], "a file without rows is none any more"
+    assert snapshot.sources(add_rows(store, 5)) == ()

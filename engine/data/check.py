@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,9 +26,11 @@ from engine.data.shapes import Row, clean
 __all__ = ["BadRow", "Checked", "DataError", "Preview", "Reading", "Row", "each_row", "preview", "read", "read_rows",
            "spans", "write_rows"]  # fmt: skip
 
-Given = tuple[int, Any, str]  # the number of a row's place, what stands there, and the place in words or nothing
+# The number of a row's place, what stands there, the place in words or nothing, and which file of several it is in.
+Given = tuple[int, Any, str, int]
 PREVIEWED = 3  # clean rows of a preview
 MOST_COLUMNS = 200  # of a preview
+MOST_SOURCES = 1000  # files whose rows are counted one by one
 ENOUGH = 16_000_000  # characters of values after which a sample is large enough
 
 
@@ -90,6 +93,7 @@ class Reading:
         """
         self.bad: list[BadRow] = []
         self.bad_total = 0
+        self._by_file: Counter[int] = Counter()
         self._name = name or path.name
         self._raw = opened(path)
         try:
@@ -108,25 +112,26 @@ class Reading:
         self._raw.__exit__()
 
     def __iter__(self) -> Iterator[Row]:
-        return (row for _, row, _ in self._clean(chain(self._sample, self._given)))
+        return (row for _, row, *_ in self._clean(chain(self._sample, self._given)))
 
     def beginning(self) -> Iterator[Row]:
         """The clean rows among those that told the format: no more of the file is read, however few they are."""
-        return (row for _, row, _ in self._clean(self._sample))
+        return (row for _, row, *_ in self._clean(self._sample))
 
     def places(self) -> Iterator[tuple[int, str]]:
         """Instead of the clean rows their places, one by one: the number, and the place in words."""
-        for number, _, place in self._clean(chain(self._sample, self._given)):
+        for number, _, place, _ in self._clean(chain(self._sample, self._given)):
             yield number, place or self._raw.place(number)
 
     def _clean(self, given: Iterable[Given]) -> Iterator[Given]:
-        for number, value, place in given:
+        for number, value, place, file in given:
             try:
                 row = clean(value, self._form)
             except RowError as error:
                 self._note(number, str(error), place or self._raw.place(number))
             else:
-                yield number, row, place
+                self._by_file[file] += 1
+                yield number, row, place, file
 
     def _note(self, number: int, reason: str, place: str) -> None:
         self.bad_total += 1
@@ -160,9 +165,14 @@ class Reading:
         return self._form.columns
 
     def facts(self) -> dict[str, Any]:
-        """What is to be remembered of the file with its rows; after they were read."""
+        """What is to be remembered of the file with its rows; after they were read.
+
+        `sources` are the numbers of usable rows of each file of a folder, in the order of the rows.
+        """
         known: dict[str, Any] = {"columns": self.columns, "file": self._name, "understood": self.understood}
         known["detected"] = self._raw.detected()
+        if 1 < len(self._by_file) <= MOST_SOURCES:
+            known["sources"] = [count for _, count in sorted(self._by_file.items())]
         if self._raw.left_out:
             known["left_out"] = self._raw.left_out[:MOST_NAMED]
         if self.bad_total:
@@ -241,14 +251,14 @@ def spans(row: Row) -> list[tuple[str, bool]]:
 def _detected(sample: list[Given], columns: Mapping[str, str] | None) -> Format:
     """The format of the sample. DataError, with the names of the columns, if it is not understood."""
     try:
-        return detect((value for _, value, _ in sample), columns)
+        return detect((value for _, value, *_ in sample), columns)
     except DataError as error:
         error.column_names = _names(sample)
         raise
 
 
 def _names(sample: list[Given]) -> list[str]:
-    return column_names(value for _, value, _ in sample if isinstance(value, dict))
+    return column_names(value for _, value, *_ in sample if isinstance(value, dict))
 
 
 def _placed(raw: Raw) -> Generator[Given]:
@@ -256,7 +266,7 @@ def _placed(raw: Raw) -> Generator[Given]:
     with closing(raw.rows()) as rows:
         try:
             for count, (number, value) in enumerate(rows):
-                yield number, value, raw.place(number) if count < SAMPLE else ""
+                yield number, value, raw.place(number) if count < SAMPLE else "", raw.file
         except UnicodeDecodeError as error:
             raise DataError(
                 [f"The file is not valid {error.encoding} text. Save it as UTF-8 and try again."]
@@ -272,7 +282,7 @@ def _sample(placed: Iterator[Given]) -> list[Given]:
         taken += len(str(row[1]))
         if taken > ENOUGH:
             break
-    broken = [f"{place}: {value}" for _, value, place in sample if isinstance(value, RowError)]
+    broken = [f"{place}: {value}" for _, value, place, _ in sample if isinstance(value, RowError)]
     if broken and len(broken) == len(sample):
         raise DataError(broken)
     return sample

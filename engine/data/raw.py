@@ -23,11 +23,13 @@ class Raw(ABC):
         unit: what `place` counts.
         understood: a sentence on how rows were made of it; empty where they were there already.
         left_out: sentences on what of it is no rows.
+        file: of several files, the number of the one whose row was given last.
     """
 
     container = ""
     unit = "Line"
     understood = ""
+    file = 0
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream

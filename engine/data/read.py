@@ -103,7 +103,7 @@ class Folder(Raw):
         self.left_out = []
         self._files = self._chosen()
         self._now: Raw | None = None
-        self._done = 0
+        self.file = 0
 
     def __exit__(self, *_: object) -> None:
         if self._now is not None:
@@ -113,22 +113,22 @@ class Folder(Raw):
         """As `Raw.rows`."""
         for number, file in enumerate(self._files):
             with opened(file) as self._now:
-                self._done = number
+                self.file = number
                 try:
                     yield from self._now.rows()
                 except DataError as error:
                     raise DataError([f"{file.relative_to(self._path)}: {told}" for told in error.problems]) from error
-        self._done = len(self._files)
+        self.file = len(self._files)
 
     def place(self, number: int) -> str:
         """As `Raw.place`, with the file."""
         assert self._now is not None
-        return f"{self._files[self._done].relative_to(self._path)}, {self._now.place(number).lower()}"
+        return f"{self._files[self.file].relative_to(self._path)}, {self._now.place(number).lower()}"
 
     def share(self) -> float:
         """As `Raw.share`, by files."""
-        inner = self._now.share() if self._now is not None and self._done < len(self._files) else 0.0
-        return min(1.0, (self._done + inner) / len(self._files))
+        inner = self._now.share() if self._now is not None and self.file < len(self._files) else 0.0
+        return min(1.0, (self.file + inner) / len(self._files))
 
     def detected(self) -> dict[str, str]:
         """As `Raw.detected`: what the files are, and how many."""
