@@ -91,19 +91,20 @@ class JobShelf(LineShelf):
         key: str | None = None,
         grid: str | None = None,
         mixture: Sequence[tuple[int, float]] = (),
+        device: str | None = None,
         who: str = "person",
     ) -> Job:
         """Put a job at the end of the queue. With a `key`, asking again gives the job made the first time.
 
         `mixture` are the numbers of all data sets a run learns from, the first one `data_set_id`, each with its weight;
         () for that one alone. `start_adapter_id` is the adapter a run starts from; None: the base model. Runs with the
-        same `grid` belong together. StoreError for an unknown kind or an empty name, NotFound for an unknown base
-        model, data set or adapter, QueueFull if no further job may wait.
+        same `grid` belong together. `device` is the one chosen for it; None: any. StoreError for an unknown kind or an
+        empty name, NotFound for an unknown base model, data set or adapter, QueueFull if no further job may wait.
         """
         if kind not in KINDS:
             raise StoreError(f"{kind!r} is not a kind of job: {', '.join(KINDS)}.")
         job = Job(kind=kind, name=checked_name(name), settings=dict(settings), **_unclaimed(self.clock()))
-        job.key, job.grid = key, grid
+        job.key, job.grid, job.wanted_device = key, grid, device
         with self._database.writing() as session:
             before = session.scalar(select(Job).where(Job.key == key)) if key is not None else None
             if before is not None:
@@ -122,8 +123,11 @@ class JobShelf(LineShelf):
             self._note(session, job, None, who, "")
             return settled(session, job)
 
-    def claim(self, job_id: int, owner: Owner) -> Job | None:
-        """Take a queued job for `owner`: its state becomes starting and its token rises. None if another was first."""
+    def claim(self, job_id: int, owner: Owner, device: str | None = None) -> Job | None:
+        """Take a queued job for `owner`, who works on `device`: its state becomes starting and its token rises.
+
+        None if another was first.
+        """
         now = self.clock()
         # One statement, so that not even a transaction begun too late could hand the job out twice.
         taking = (
@@ -131,6 +135,7 @@ class JobShelf(LineShelf):
             .where(Job.id == job_id, Job.state == "queued")
             .values(state="starting", attempt=Job.attempt + 1, token=Job.token + 1, stop=None, why="")
             .values(pid=owner.pid, pid_started=owner.started, boot_id=owner.boot, heartbeat_at=now, started_at=now)
+            .values(device=device)
             .returning(Job.id)
         )
         with self._database.writing() as session:
@@ -139,6 +144,17 @@ class JobShelf(LineShelf):
             job = found(session, Job, job_id)
             self._note(session, job, "queued", f"worker {owner.pid}", "")
             return job
+
+    def choose_device(self, job_id: int, device: str | None) -> Job:
+        """Say on which device a job is to run, when its turn comes; None: on whichever is free. StoreError if it has
+        begun, or ended."""
+        with self._database.writing() as session:
+            job = found(session, Job, job_id)
+            if job.state not in ("queued", "paused", "interrupted"):
+                raise StoreError(f"{job.name} is {job.state}. A device is chosen for a job that waits.")
+            job.wanted_device = device
+            self._note(session, job, job.state, "person", f"to run on {device or 'whichever device is free'}")
+            return settled(session, job)
 
     # --- changing state -------------------------------------------------------------------------------------------
 

@@ -240,6 +240,10 @@ class Job(Row):
     place: Mapped[int] = mapped_column(server_default="0")
     # What the runs of one grid share; None: the run was queued by itself.
     grid: Mapped[str | None]
+    # The device that a person has chosen, as "cuda:1"; None: whichever is free.
+    wanted_device: Mapped[str | None]
+    # The device that the worker of the last attempt was given; None where devices have no names.
+    device: Mapped[str | None]
 
     @property
     def mixture(self) -> list[Weighted]:

@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -57,24 +57,38 @@ def may_start(store: Store) -> list[Job]:
     return store.waiting([kind for kind in KINDS if kind not in ON_DEVICE] if queue_paused(store) else None)
 
 
-def next_to_start(waiting: Iterable[Job], busy_kinds: Iterable[str]) -> list[Job]:
-    """The waiting jobs that may start now: the first of each kind that nothing is busy with.
+def next_to_start(
+    waiting: Iterable[Job], busy: Iterable[tuple[str, str | None]], devices: Sequence[str] = ()
+) -> list[tuple[Job, str | None]]:
+    """The waiting jobs that may start now, each with the device it gets, in the order of `waiting`.
 
-    Runs and suites wait for the device, so one of them at a time; fetches go beside it, and one after another among
-    themselves.
+    Runs and suites take a device each: the one that was chosen for them, or the first that is free. Without names of
+    `devices` there is one, so one of them at a time. The other kinds go beside them, and one after another among
+    themselves. `busy` has the kind of each job that is under way, and its device.
     """
-    busy = set(map(_occupied, busy_kinds))
-    chosen = []
+    free: list[str | None] = [*devices] or [None]
+    kinds = set()
+    for kind, device in busy:
+        if kind not in ON_DEVICE:
+            kinds.add(kind)
+        elif free:  # one whose device is not known, or not there any more, keeps the first
+            free.remove(device if device in free else free[0])
+    chosen: list[tuple[Job, str | None]] = []
     for job in waiting:
-        if _occupied(job.kind) not in busy:
-            busy.add(_occupied(job.kind))
-            chosen.append(job)
+        if job.kind not in ON_DEVICE:
+            if job.kind not in kinds:
+                kinds.add(job.kind)
+                chosen.append((job, None))
+        elif (place := _place(job, free, bool(devices))) >= 0:
+            chosen.append((job, free.pop(place)))
     return chosen
 
 
-def _occupied(kind: str) -> str:
-    """What a job of this kind keeps others from."""
-    return "device" if kind in ON_DEVICE else kind
+def _place(job: Job, free: Sequence[str | None], named: bool) -> int:
+    """Which of the free devices a job gets; -1: none. Where devices have no names there is nothing to choose."""
+    if job.wanted_device is None or not named:
+        return 0 if free else -1
+    return free.index(job.wanted_device) if job.wanted_device in free else -1
 
 
 def patiently(action: Callable[[], R]) -> R:
@@ -115,10 +129,15 @@ class Lease:
 
     @classmethod
     def claim(
-        cls, store: Store, job_id: int, owner: Owner, on_cancel: Callable[[], None] = lambda: None
+        cls,
+        store: Store,
+        job_id: int,
+        owner: Owner,
+        on_cancel: Callable[[], None] = lambda: None,
+        device: str | None = None,
     ) -> Lease | None:
         """Take the job if it still waits; None when somebody else has it or it was cancelled."""
-        job = store.claim(job_id, owner)
+        job = store.claim(job_id, owner, device)
         return None if job is None else cls(store, job, on_cancel)
 
     def __enter__(self) -> Self:

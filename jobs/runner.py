@@ -27,9 +27,10 @@ from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 from jobs import process
+from jobs.devices import Place, not_here, places
 from jobs.notices import Herald
 from jobs.progress import goes_on
-from jobs.queue import RESUMING, may_start, next_to_start
+from jobs.queue import ON_DEVICE, RESUMING, may_start, next_to_start
 from jobs.verdict import verdict
 
 log = logging.getLogger("runner")
@@ -82,6 +83,8 @@ class Runner:
         self._stop_seen: dict[int, float] = {}  # when a job's stop was first seen, monotonic
         self._looked_back = False
         self._herald = Herald(store)
+        self._places: list[Place] | None = None  # asked for when the first run is to start
+        self._given: dict[int, str | None] = {}  # the devices of the workers started here, by job id
 
     def step(self) -> None:
         """Look once at workers, wishes and queue, and do what is due. StoreError when the library cannot be used."""
@@ -181,10 +184,28 @@ class Runner:
         waiting = may_start(self._store)
         # A worker that was started needs a moment to claim its job: that job is as good as begun.
         begun = [job for job in waiting if job.id in self._workers]
-        for job in next_to_start(waiting, [job.kind for job in [*live, *begun]]):
-            command = process.module_command("jobs.worker", str(job.id), "--data-dir", str(self._store.files.root))
+        busy = [(job.kind, job.device) for job in live] + [(job.kind, self._given.get(job.id)) for job in begun]
+        named = self._places_for(waiting)
+        for job, device in next_to_start([job for job in waiting if job not in begun], busy, [*named]):
+            words = [str(job.id), "--data-dir", str(self._store.files.root)]
+            words += ["--device", device, "--visible", named[device].visible] if device else []
+            command = process.module_command("jobs.worker", *words)
             self._workers[job.id] = process.start_detached(command, self._log(job))
-            log.info("job %s (%s): worker %s", job.id, job.name, self._workers[job.id].pid)
+            self._given[job.id] = device
+            log.info("job %s (%s): worker %s %s", job.id, job.name, self._workers[job.id].pid, device or "")
+
+    def _places_for(self, waiting: list[Job]) -> dict[str, Place]:
+        """The devices by name. A run for which one was chosen that is not here is paused, and says so."""
+        if self._places is None:
+            if not any(job.kind in ON_DEVICE for job in waiting):
+                return {}
+            self._places = places()
+        named = {place.name: place for place in self._places}
+        for job in list(waiting):
+            if named and job.wanted_device and job.wanted_device not in named:
+                self._store.move(job.id, "paused", why=not_here(job.id, job.wanted_device, [*named]), who="runner")
+                waiting.remove(job)
+        return named
 
     def _log(self, job: Job) -> Path:
         return self._store.files.log(f"job-{job.id}")

@@ -18,7 +18,7 @@ from adapters_store.errors import LeaseLost
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from engine.settings import parse
-from jobs import errors, process
+from jobs import devices, errors, process
 from jobs.ending import Ended, Ending
 from jobs.progress import again, cancelled, paused
 from jobs.queue import Lease, missing_end, spares_memory
@@ -26,9 +26,9 @@ from jobs.queue import Lease, missing_end, spares_memory
 log = logging.getLogger("worker")
 
 
-def do(store: Store, job_id: int, ending: Ending) -> int:
+def do(store: Store, job_id: int, ending: Ending, device: str | None = None) -> int:
     """Claim the job, do it and record its end. Returns the exit code: 0 unless the job could not be ended in order."""
-    lease = Lease.claim(store, job_id, process.identify(), on_cancel=ending.call_off)
+    lease = Lease.claim(store, job_id, process.identify(), on_cancel=ending.call_off, device=device)
     if lease is None:
         log.info("job %s is not waiting any more", job_id)
         return 0
@@ -148,14 +148,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs.worker", description="Do one job of a data folder.")
     parser.add_argument("job_id", type=int)
     parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--device", help="the name of the GPU that is its own")
+    parser.add_argument("--visible", help="what CUDA calls that one")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     process.go_last()
+    if arguments.visible:
+        devices.occupy(arguments.visible)
     ending = Ending()
     ending.listen()
     store = Store(arguments.data_dir)
     try:
-        return do(store, arguments.job_id, ending)
+        return do(store, arguments.job_id, ending, arguments.device)
     finally:
         store.close()
 

@@ -121,11 +121,13 @@ def start_run(
     start_adapter_id: int | None = None,
     grid: str | None = None,
     mixture: Weights = (),
+    device: str | None = None,
 ) -> Job:
     """Queue a run of the base model on the data set. Settings that `values` leaves out get the set's defaults.
 
     `mixture` are all sets the run learns from with their weights; () for that one alone. With `start_adapter_id` it
-    starts from that adapter and keeps its shape. Asking again with the same `key` gives the job of the first time.
+    starts from that adapter and keeps its shape. `device` is the one it is to run on; None: any. Asking again with the
+    same `key` gives the job of the first time.
 
     Raises:
         SettingsError: all values that cannot be used, at once.
@@ -151,6 +153,7 @@ def start_run(
         key=key,
         grid=grid,
         mixture=mixtures.weights(mixed),
+        device=device,
     )
 
 
@@ -254,6 +257,7 @@ def queue(
     key: str | None = None,
     grid: str | None = None,
     mixture: Weights = (),
+    device: str | None = None,
 ) -> Job:
     """Put a job at the end of the queue, and see to it that a runner is there. QueueFull if it has no room."""
     job = store.submit(
@@ -266,6 +270,7 @@ def queue(
         key=key,
         grid=grid,
         mixture=mixture,
+        device=device,
     )
     runner.ensure(store.files.root)
     return job

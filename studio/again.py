@@ -123,6 +123,7 @@ def _queued(store: Store, job: Job, values: dict[str, object], name: str, start:
         name=name,
         key=key,
         start_adapter_id=start,
+        device=job.wanted_device,
     )
 
 

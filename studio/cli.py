@@ -17,6 +17,7 @@ from studio.adapter_commands import adapters
 from studio.compare_commands import compare, comparisons, votes
 from studio.data_commands import data as data_sets
 from studio.deferred import Deferred
+from studio.device_commands import DeviceName, choose_device, chosen_device
 from studio.disk_commands import show_disk
 from studio.edge import CommandFailed, at_the_edge
 from studio.grid_commands import train_grid
@@ -64,6 +65,7 @@ app.command("disk")(show_disk)
 jobs.command("move")(move_job)
 jobs.command("pause")(pause_run)
 jobs.command("log")(show_log)
+jobs.command("device")(choose_device)
 jobs.add_typer(queue, name="queue")
 
 
@@ -109,6 +111,7 @@ def train(
             show_default=False,
         ),
     ] = None,
+    device: DeviceName = "",
     yes: Annotated[bool, typer.Option("--yes", help="Queue a grid without asking.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
     as_json: AsJson = False,
@@ -116,6 +119,7 @@ def train(
     **values: object,
 ) -> None:
     """Fine-tune a base model and wait for the adapter."""
+    on = chosen_device(device, bool(grid))
     with asking.opened(data_dir) as store:
         chosen = asking.beginning(store, data or (), model, parent)
         if grid:
@@ -129,6 +133,7 @@ def train(
             values=values,
             name=name,
             start_adapter_id=chosen.start.id if chosen.start else None,
+            device=on,
         )
         _see_through(store, job, detach, as_json)
 

@@ -7,17 +7,15 @@ something works but could be better. Imports no torch: versions are read from th
 import re
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from adapters_store.files import locate
 from adapters_store.store import LIVE, Store, StoreError
 from adapters_store.tables import BaseModel
-from jobs import process
+from jobs import devices, process
 from studio import actions
 
 FLOORS = {
@@ -29,7 +27,6 @@ FLOORS = {
     "SQLAlchemy": "2.1",
 }
 SOUND_SQLITE = (3, 51, 3)  # older ones can, in rare cases, damage a library in WAL mode
-CUDA_PACKAGES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu13")
 LITTLE_ROOM = 2_000_000_000  # bytes; the starter model and a few runs
 NO_ROOM = 100_000_000  # bytes; less and the library itself cannot be written
 
@@ -212,7 +209,7 @@ def _installation(root: Path) -> list[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    found = {package: _installed(package) for package in FLOORS}
+    found = {package: devices.installed(package) for package in FLOORS}
     for package, floor in FLOORS.items():
         have = found[package]
         if have is None or _numbers(have) < _numbers(floor):
@@ -220,13 +217,6 @@ def _versions() -> Iterator[Finding]:
             yield Finding("versions", "fault", says, "python -m pip install --upgrade -r requirements.txt")
     said = ", ".join(f"{package} {have}" for package, have in found.items() if have)
     yield Finding("versions", "ok", said)
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -244,33 +234,13 @@ def _sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> Finding:
 
 
 def _processor() -> Iterator[Finding]:
-    torch, gpus = _installed("torch"), _nvidia_gpus()
-    if torch and gpus and _is_cpu_build(torch):
+    torch, gpus = devices.installed("torch"), [title for _, title in devices.nvidia_gpus()]
+    if torch and gpus and devices.is_cpu_build(torch):
         says = f"NVIDIA GPU found ({', '.join(gpus)}), but this torch ({torch}) is a CPU build."
         mend = "Install the CUDA build: run the command that https://pytorch.org/get-started/locally/ shows for it."
         yield Finding("device", "warning", says, mend)
     else:
         yield Finding("device", "ok", f"GPU: {', '.join(gpus)}" if gpus else "No NVIDIA GPU; runs use the CPU.")
-
-
-def _is_cpu_build(torch: str) -> bool:
-    """A CPU build says so in its version (`2.13.0+cpu`); the plain one does where no CUDA package came with it."""
-    if "+" in torch:
-        return "+cpu" in torch
-    return not any(map(_installed, CUDA_PACKAGES))
-
-
-def _nvidia_gpus() -> list[str]:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    try:
-        asked = subprocess.run(
-            [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in asked.stdout.splitlines() if line.strip()]
 
 
 def _room(root: Path) -> Finding:

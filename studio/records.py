@@ -39,6 +39,8 @@ def job_record(job: Job) -> Record:
         "mixture": mixture_record(job.mixture),
         "from": job.start_adapter_name,
         "grid": job.grid,
+        "device": job.device,
+        "wanted_device": job.wanted_device,
         "settings": job.settings,
         "progress": job.progress,
         "adapter_id": job.adapter_id,

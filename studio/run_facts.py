@@ -125,7 +125,14 @@ def about(job: Job) -> str:
     names = [job.base_model.name if job.base_model else "", mixtures.named(job.mixture)]
     how = f"{method_words.of_settings(used)}, learning rate {_rate(used.get('learning_rate'))}"
     start = f"from {job.start_adapter_name}" if job.start_adapter_name else ""
-    return " · ".join(filter(None, [*names, start, how]))
+    return " · ".join(filter(None, [*names, start, how, where(job)]))
+
+
+def where(job: Job) -> str:
+    """The device of a job, where devices have names: the one it has, or the one that was chosen for it."""
+    if job.device and job.state not in ("queued", "paused"):
+        return f"on {job.device}"
+    return f"waits for {job.wanted_device}" if job.wanted_device and job.state == "queued" else ""
 
 
 def _row(job: Job, group: str, fact: str, time: str, at: float | None = None) -> Facts:
@@ -135,7 +142,7 @@ def _row(job: Job, group: str, fact: str, time: str, at: float | None = None) ->
         "name": job.name,
         "state": job.state,
         "word": word(job),
-        "fact": ", ".join(filter(None, [KINDS.get(job.kind, ""), fact])),
+        "fact": ", ".join(filter(None, [KINDS.get(job.kind, ""), fact, where(job)])),
         "time": time,
         "at": at,
     }

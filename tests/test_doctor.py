@@ -9,7 +9,7 @@ import pytest
 
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, Owner
-from jobs import process
+from jobs import devices, process
 from studio import doctor
 from studio.doctor import Finding
 from tests.furnish import add_adapter, furnish
@@ -111,8 +111,8 @@ def test_a_library_that_cannot_be_opened_is_a_fault_not_a_crash(tmp_path: Path) 
 
 
 def test_an_old_package_is_a_fault(store: Store, adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor._installed
-    monkeypatch.setattr(doctor, "_installed", lambda name: "5.4.9" if name == "transformers" else real(name))
+    real = devices.installed
+    monkeypatch.setattr(devices, "installed", lambda name: "5.4.9" if name == "transformers" else real(name))
     fault = only(faults(store))
     assert "5.4.9" in fault.says
     assert "pip install" in fault.mend
@@ -130,10 +130,10 @@ def test_an_old_sqlite_is_a_warning(found: tuple[int, ...], level: str) -> None:
 def test_a_cpu_build_beside_a_gpu_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, torch: str, gpus: str, warned: bool
 ) -> None:
-    monkeypatch.setattr(doctor, "_installed", lambda name: torch if name == "torch" else None)
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    answer = subprocess.CompletedProcess([], 0, f"{gpus}\n", "")
-    monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: answer)
+    monkeypatch.setattr(devices, "installed", lambda name: torch if name == "torch" else None)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    answer = subprocess.CompletedProcess([], 0, f"GPU-1, {gpus}\n" if gpus else "", "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
     assert [f.level == "warning" for f in doctor._processor()] == [warned]
 
 

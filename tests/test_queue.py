@@ -110,6 +110,6 @@ def test_a_cancel_calls_the_work_off(store: Store) -> None:
 def test_one_run_at_a_time_and_a_fetch_beside_it(store: Store) -> None:
     runs = [submit_run(store) for _ in range(2)]
     fetch = store.submit("fetch", "tiny", {"source": "folder", "path": "/nowhere", "name": "tiny"})
-    assert [j.id for j in next_to_start(store.waiting(), [])] == [runs[0].id, fetch.id]
-    assert [j.id for j in next_to_start(store.waiting(), ["train"])] == [fetch.id]
-    assert next_to_start(store.waiting(), ["train", "fetch"]) == []
+    assert [j.id for j, _ in next_to_start(store.waiting(), [])] == [runs[0].id, fetch.id]
+    assert [j.id for j, _ in next_to_start(store.waiting(), [("train", None)])] == [fetch.id]
+    assert next_to_start(store.waiting(), [("suite", None), ("fetch", None)]) == []
