@@ -95,7 +95,7 @@ def _judged(store: Store, who: Contestant, named: list[Comparison]) -> list[dict
         for at, kept in enumerate(chosen, 1):
             say(f"{who.name} reads comparison {kept.id}, {at} of {len(chosen)}.")
             try:
-                verdicts = judging.judge(store, answerer, kept, who, asking.threads_beside_a_run(store))
+                verdicts = judging.judge(store, answerer, kept, who)
             except AnswererError as error:  # one that is too long for the judge does not keep it from the others
                 failed = f"Comparison {kept.id} was not judged. {error}"
                 say(failed)

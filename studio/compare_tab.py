@@ -18,7 +18,18 @@ from adapters_store.comparison_tables import Comparison
 from engine import starter
 from engine.data.check import DataError, read
 from jobs.ask import AnswererError
-from studio import answer_grid, answering, columns, comparing, contestants, room_beside, scores, seating, way_out
+from studio import (
+    answer_grid,
+    answering,
+    closer,
+    columns,
+    comparing,
+    contestants,
+    room_beside,
+    scores,
+    seating,
+    way_out,
+)
 from studio.ask_form import PLAIN, USUAL, first_question, prompt_problems
 from studio.asked import Question
 from studio.asked_on_page import read_question
@@ -95,7 +106,9 @@ class Compare:
             value=answer_grid.EMPTY,
             hint=answer_grid.hint("", ""),
             html_template="<div></div>",
-            server_functions=[answered(fn) for fn in questions(self.store)],
+            server_functions=[
+                answered(fn) for fn in (*questions(self.store), *closer.questions(self.store, studio.answerer))
+            ],
             elem_id="compare-answers",
         )
 

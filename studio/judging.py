@@ -18,7 +18,7 @@ from adapters_store.store import Store
 from adapters_store.store_closer import Judged
 from engine.votes import Share, sign_test, wilson
 from jobs.ask import Answerer
-from studio import seating
+from studio import room_beside, seating
 from studio.contestants import Contestant
 
 DEADLINE = 900  # seconds for all pairs of one comparison
@@ -63,9 +63,7 @@ def refusal(kept: Comparison) -> str:
     return "" if pairs(kept) else f"Comparison {kept.id} has no two answers that differ, so there is nothing to judge."
 
 
-def judge(
-    store: Store, answerer: Answerer, kept: Comparison, who: Contestant, threads: int | None = None
-) -> list[Verdict]:
+def judge(store: Store, answerer: Answerer, kept: Comparison, who: Contestant) -> list[Verdict]:
     """Have all pairs of a comparison read by a judge, both ways round, and keep what it read.
 
     Raises:
@@ -79,7 +77,9 @@ def judge(
     (seat,) = sitting.payload["seats"]
     asked = [_question(store, kept, *texts) for pair in found for texts in (_texts(pair), _texts(pair)[::-1])]
     seats = [{**seat, "messages": [{"role": "user", "content": text}], "sampling": {"max_tokens": 1}} for text in asked]
-    payload = {**sitting.payload, "seats": seats, "threads": threads}
+    runs = room_beside.training(store)
+    beside = {"threads": 1 if room_beside.on_cpu(runs) else None, "run": runs[0].name if runs else ""}
+    payload = {**sitting.payload, "seats": seats, **beside}
     odds = answerer.request("letters", deadline=DEADLINE, **payload)["odds"]
     store.judge([_fields(kept, who, pair, odds[2 * at : 2 * at + 2]) for at, pair in enumerate(found)])
     return [one.verdict for one in store.verdicts(comparison_id=kept.id) if one.verdict.judge == who.identity]

@@ -25,13 +25,35 @@ class Answers {
     this.bar = this.voteBar();
     this.again = h("button", { type: "button", class: "small", onclick: () => this.trigger("again", { id: this.last.id }) }, "Ask again exactly");
     this.reseed = h("button", { type: "button", class: "small", onclick: () => this.trigger("reseed", { id: this.last.id }) }, "Ask with another seed");
-    this.kept = h("div", { class: "kept-bar", hidden: true }, h("span", { class: "kept-name" }), this.again, this.reseed, exportLink("md"), exportLink("jsonl"), exportLink("csv"));
+    this.kept = h("div", { class: "kept-bar", hidden: true }, h("span", { class: "kept-name" }), this.again, this.reseed, this.closerButton(), exportLink("md"), exportLink("jsonl"), exportLink("csv"));
     this.onwards = this.nextQuestion();
     this.ways = h("div", { class: "ways", role: "group", "aria-label": "Ways to go on", hidden: true });
     this.status = h("p", { class: "status answers-status", role: "status" });
     this.scores = scoresCard();
     this.past = pastCard({ server: this.server, open: (id) => this.open(id) });
-    this.element.replaceChildren(this.empty, this.card, this.bar, this.onwards, this.status, this.ways, this.kept, this.scores.node, this.past.node);
+    this.element.replaceChildren(this.empty, this.card, this.bar, this.onwards, this.status, this.ways, this.kept, this.closer_place, this.scores.node, this.past.node);
+  }
+
+  // The card behind it is fetched when somebody first looks closer.
+  closerButton() {
+    this.closer_place = h("div", { hidden: true });
+    this.look = h("button", { type: "button", class: "small", "aria-expanded": "false", onclick: () => this.lookCloser() }, "Look closer");
+    return this.look;
+  }
+
+  async lookCloser() {
+    this.looking = !this.looking;
+    this.look.setAttribute("aria-expanded", String(this.looking));
+    const { closerCard } = await import("./closer.js");
+    this.closer ??= closerCard(this.server);
+    this.closer_place.replaceChildren((await this.closer).node);
+    this.drawCloser(this.last);
+  }
+
+  async drawCloser(shown) {
+    const seen = Boolean(this.looking && shown.id && !shown.secret);
+    show(this.closer_place, seen);
+    if (seen && this.closer) (await this.closer).look(shown.id);
   }
 
   // The next turn of the conversation in all columns; each goes on with what it said itself.
@@ -106,6 +128,7 @@ class Answers {
     keyed(this.grid, shown.columns, make, (node, column) => updateColumn(node, column, shown));
     say(this.status, shown.status ?? "");
     this.drawVote(shown);
+    this.drawCloser(shown);
     this.drawWays(shown);
     show(this.onwards, shown.state === "complete" && Boolean(shown.id));
     this.next_button.disabled = false;
