@@ -17,7 +17,8 @@ from adapters_store.leases import check_token
 from adapters_store.shelf import added, checked_name, found, mark_changed, settled, within
 from adapters_store.states import FINAL, LIVE, TRANSITIONS, allowed
 from adapters_store.store_checkpoints import drop_rows, forget_after
-from adapters_store.store_line import LineShelf, check_room
+from adapters_store.store_grids import GridShelf, given_up_with
+from adapters_store.store_line import check_room
 from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, JobEvent, Metric, Owner, Portion
 
 KINDS = ("train", "fetch", "import", "export", "data", "examine", "clean", "suite")
@@ -28,7 +29,7 @@ _CANCELLED = {"queued": "Cancelled before it began.", "paused": _ENOUGH, "interr
 _ANSWERED = "Not to be continued. What was answered is kept."  # said of a suite
 
 
-class JobShelf(LineShelf):
+class JobShelf(GridShelf):
     """The part of the store that is about jobs."""
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -253,7 +254,11 @@ class JobShelf(LineShelf):
         if to in (*FINAL, "interrupted", "paused"):
             job.finished_at = self.clock()
         self._note(session, job, before, who, why)
-        return drop_rows(session, job.id) if to in FINAL else []
+        free = drop_rows(session, job.id) if to in FINAL else []
+        for other in given_up_with(session, job) if to == "failed" else []:
+            reason = f"{job.name}, a run of the same grid, failed, and the grid was to stop then."
+            free += self._shift(session, other, "cancelled", who, reason)
+        return free
 
 
 def _renew(session: Session, job_id: int, token: int, now: float) -> None:

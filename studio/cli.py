@@ -113,6 +113,9 @@ def train(
     ] = None,
     device: DeviceName = "",
     yes: Annotated[bool, typer.Option("--yes", help="Queue a grid without asking.")] = False,
+    stops: Annotated[
+        bool, typer.Option("--stop-on-error", help="Cancel what still waits of a grid when one of its runs fails.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
@@ -123,7 +126,7 @@ def train(
     with asking.opened(data_dir) as store:
         chosen = asking.beginning(store, data or (), model, parent)
         if grid:
-            train_grid(store, chosen, values, grid, name, yes, detach, as_json)
+            train_grid(store, chosen, values, grid, name, yes, stops, detach, as_json)
             return
         job = actions.start_run(
             store,

@@ -31,6 +31,13 @@ def names(group: Literal["adapter", "more"]) -> list[str]:
     return sorted(found, key=lambda name: not all(applies(name, method) for method in titles("method")))
 
 
+def numeric() -> list[dict[str, str]]:
+    """The settings that are numbers, with their titles, in the order of the form."""
+    fields = RunSettings.model_fields
+    found = [name for name in (*names("adapter"), *names("more")) if fields[name].annotation in (int, float)]
+    return [{"name": name, "title": fields[name].title or name} for name in found]
+
+
 def widget(name: str) -> Any:
     """The field for one setting, with its title, its help line and its default."""
     field = RunSettings.model_fields[name]

@@ -12,23 +12,27 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapters_store import store_grids
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Weighted
 from engine.settings import RunSettings, SettingsError
+from jobs.progress import duration
 from studio import actions, mixtures
 from studio.words import clean_name
 
 MOST_RUNS = 100  # in one grid
+LOOKED_AT = 50  # ended runs, the newest, for one on the same base
 Values = Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a grid: the settings it was given, its name, and how many steps it takes at most."""
+    """One run of a grid: the settings it was given, its name, how many steps it takes at most, and of how many rows."""
 
     values: Values
     name: str
     steps: int
+    batch: int
 
 
 def read(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -84,9 +88,8 @@ def plan(
         try:
             settings = actions.check_settings(base, mixed, given, start)
             told = "-".join(f"{key.replace('_', '-')}-{given[key]}" for key in lists)
-            runs.append(
-                Run(given, clean_name(f"{name or mixtures.called(mixed)}-{told}", "run"), _steps(mixed, settings))
-            )
+            called = clean_name(f"{name or mixtures.called(mixed)}-{told}", "run")
+            runs.append(Run(given, called, _steps(mixed, settings), settings.batch_size))
         except SettingsError as error:
             problems.update(dict.fromkeys(error.problems))
     if problems:
@@ -101,6 +104,24 @@ def says(runs: Sequence[Run]) -> str:
     return f"{len(runs)} run{'' if len(runs) == 1 else 's'} of about {each} steps each."
 
 
+def takes(store: Store, base: BaseModel, runs: Sequence[Run]) -> str:
+    """How long a grid takes, going by the newest run on the same base without an interruption; or that it is open."""
+    ended = store.jobs(kinds=["train"], states=["completed", "stopped"], limit=LOOKED_AT)
+    known = next((job for job in ended if job.base_model_id == base.id and _row_seconds(job)), None)
+    if known is None:
+        return "How long they take is known once a run on this base has ended."
+    seconds = _row_seconds(known) * sum(run.steps * run.batch for run in runs)
+    return f"About {duration(seconds)} in all, going by {known.name}."
+
+
+def _row_seconds(job: Job) -> float:
+    """Seconds that a row of this run took, with its share of loading and saving; 0 where that is not known."""
+    rows = int(job.progress.get("step") or 0) * int(job.settings.get("batch_size") or 0)
+    if job.attempt != 1 or job.started_at is None or job.finished_at is None or not rows:
+        return 0.0
+    return (job.finished_at - job.started_at) / rows
+
+
 def queue(
     store: Store,
     base: BaseModel,
@@ -108,15 +129,22 @@ def queue(
     runs: Sequence[Run],
     start: Adapter | None = None,
     mixture: Sequence[Weighted] = (),
+    *,
+    stops: bool = False,
+    name: str | None = None,
 ) -> list[Job]:
-    """Queue the runs of a plan, in its order, as one grid.
+    """Queue the runs of a plan, in its order, as one grid called `name`; asking again with a name queues them once.
+
+    With `stops`, those that still wait are cancelled as soon as one of them fails; else the others go on.
 
     Raises:
         ActionError, QueueFull, NotFound: as `actions.start_run`. If others have filled the queue meanwhile, the runs
             queued before stay.
     """
     store.check_line(len(runs))
-    grid = secrets.token_hex(8)
+    grid = name or secrets.token_hex(8)
+    if stops:
+        store.remember(store_grids.stops(grid), True)
     return [
         actions.start_run(
             store,

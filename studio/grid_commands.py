@@ -32,13 +32,17 @@ def train_grid(
     texts: Sequence[str],
     name: str = "",
     yes: bool = False,
+    stops: bool = False,
     detach: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Queue every combination of the values, and wait for all unless `detach`; then show the best run first."""
+    """Queue every combination of the values, and wait for all unless `detach`; then show the best run first.
+
+    With `stops`, those that still wait are cancelled when one fails.
+    """
     runs = grid.plan(chosen.base, chosen.data, values, grid.read(texts), name, chosen.start, chosen.mixture)
-    _confirm(grid.says(runs), yes)
-    jobs = grid.queue(store, chosen.base, chosen.data, runs, chosen.start, chosen.mixture)
+    _confirm(f"{grid.says(runs)} {grid.takes(store, chosen.base, runs)}", yes)
+    jobs = grid.queue(store, chosen.base, chosen.data, runs, chosen.start, chosen.mixture, stops=stops)
     if detach:
         show(as_json, [records.job_record(job) for job in jobs], "\n".join(str(job.id) for job in jobs))
         return

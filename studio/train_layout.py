@@ -127,6 +127,16 @@ class Layout:
                         if (button) trigger('open_run', {id: button.dataset.job}) })""",
                 )
 
+            self.grid = scripted(
+                "grid_form.js",
+                "mountGrid",
+                "element, trigger, watch, props",
+                "grid_count grid_queue grid_open",
+                value={"settings": forms.numeric(), "at": 0},
+                html_template="<div></div>",
+                elem_id="grid",
+            )
+
     def _unseen(self) -> None:
         self.shape = gr.JSON({}, visible="hidden")
         self.defaults = gr.JSON({}, visible="hidden")

@@ -14,6 +14,7 @@ import gradio as gr
 from studio.page import Studio, said
 from studio.shell import Shell
 from studio.train_events import TrainEvents, Updates
+from studio.train_grid import TrainGrid
 from studio.train_layout import MORE, PRESETS, Layout
 from studio.train_start import TrainStart
 
@@ -40,6 +41,7 @@ def build(studio: Studio, shell: Shell) -> None:
     wires.models(shell)
     wires.numbers()
     wires.start(shell)
+    wires.grid(TrainGrid(studio, shell, layout))
 
 
 class _Wires:
@@ -127,6 +129,14 @@ class _Wires:
         for way in (shell.page.load, shell.pulse.jobs_changed, shell.pulse.settings_changed):
             self._on(way, on.tell, [ui.queued], [], ui.line)
         self._on(ui.line.open_run, on.open_run, [], [shell.tabs, shell.job], ui.problems)
+
+    def grid(self, on: TrainGrid) -> None:
+        """Several runs at once, with different values."""
+        ui = self.ui
+        given = [ui.start_from, ui.base, ui.data, *ui.values(), ui.mixed]
+        self._on(ui.grid.grid_count, on.count, given, [ui.grid, ui.line, ui.queued], ui.problems)
+        self._on(ui.grid.grid_queue, on.queue, given, [ui.grid, ui.line, ui.queued], ui.problems, trigger_mode="once")
+        self._on(ui.grid.grid_open, on.open_group, [], [on.shell.tabs, on.shell.job], ui.problems)
 
     def _choice(
         self, way: Callable[..., Any], fn: Callable[..., Updates], given: Sequence[Any], shown: Sequence[Any]

@@ -124,7 +124,7 @@ def test_the_command_line_counts_a_grid_before_it_queues_it(
     assert cli.main([*command, *lists]) == 2
     asked = capsys.readouterr().err
     assert asked.startswith("6 runs of about ")
-    assert asked.endswith("steps each. To queue them, add --yes.\n")
+    assert asked.endswith("known once a run on this base has ended. To queue them, add --yes.\n")
     assert store.jobs() == []
     assert cli.main([*command, *lists, "--yes", "--json", "--epochs", "1"]) == 0
     jobs = json.loads(capsys.readouterr().out)
