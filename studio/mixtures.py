@@ -50,7 +50,7 @@ def rows_an_epoch(mixture: Sequence[Weighted], validation_share: float = 0.0) ->
 
 
 def named(mixture: Sequence[Weighted]) -> str:
-    """The data sets by name, with weights other than 1: `pirate-style, shop-replies (weight 0.5)`."""
+    """The data sets by name, with weights other than 1: `pirate-style, invoice-json (weight 0.5)`."""
     return ", ".join(data.name if weight == 1 else f"{data.name} (weight {weight:g})" for data, weight in mixture)
 
 

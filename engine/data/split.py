@@ -58,6 +58,8 @@ def split(
     groups = Groups(marks)
     by_source = _by_source(groups, share, sizes or [groups.rows])
     sources = [_source(groups, members, share, seed) for members in by_source]
+    if not any(source.drawn for source in sources) and len(groups.members) > 1:  # none has two different rows
+        sources = [_source(groups, list(range(len(groups.members))), share, seed)]
     wanted = allotted([len(source.drawn) for source in sources], MOST_VALIDATION_ROWS)
     plain = [group for source, count in zip(sources, wanted, strict=True) for group in source.drawn[:count]]
     chosen = _Choice(groups, sources, wanted, seed, like).groups() if like and plain else plain
