@@ -22,7 +22,8 @@ from typing import IO, Any
 from engine import json_file
 
 PEFT_CONFIG, OWN_CONFIG, WEIGHTS = "adapter_config.json", "studio_adapter.json", "adapter_model.safetensors"
-KNOWN = (PEFT_CONFIG, OWN_CONFIG, WEIGHTS)
+TEMPLATE = "chat_template.jinja"  # need not be there
+KNOWN = (PEFT_CONFIG, OWN_CONFIG, WEIGHTS, TEMPLATE)
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 LARGEST_CONFIG = 1_000_000  # bytes
 LARGEST_HEAD = 2_000_000  # bytes of names and shapes before the numbers
@@ -53,12 +54,14 @@ class Package:
     Attributes:
         config_name: `adapter_config.json`, or `studio_adapter.json` for the formats of our own.
         tensors: what the head of the weights' file says.
+        template: the chat template beside them, as it was found.
     """
 
     config_name: str
     config: dict[str, Any]
     tensors: Facts
     weights: Part
+    template: Part | None = None
 
 
 @contextmanager
@@ -132,6 +135,7 @@ def _in_zip(archive: zipfile.ZipFile) -> dict[str, Part]:
             raise PackageError(f"The zip holds {name} twice. It was not opened.")
         _check_entry(entry, name)
         found[folder][name] = Part(entry.file_size, lambda entry=entry: archive.open(entry))  # type: ignore[misc]
+    found = {folder: parts for folder, parts in found.items() if set(parts) != {TEMPLATE}}
     if len(found) > 1:
         places = ", ".join(f"{folder or 'the top'}"[:60] for folder in sorted(found)[:4])
         raise PackageError(f"The zip holds several adapters ({places}). Give one of them.")
@@ -198,7 +202,9 @@ def _complete(found: dict[str, Part], names: list[str], where: str) -> dict[str,
 def _looked_at(found: Mapping[str, Part]) -> Package:
     name = OWN_CONFIG if OWN_CONFIG in found else PEFT_CONFIG
     config = _object(_start(found[name], found[name].size, LARGEST_CONFIG, name), name)
-    return Package(name, config, _head(found[WEIGHTS]), found[WEIGHTS])
+    template = found.get(TEMPLATE)
+    small = template if template and template.size <= LARGEST_CONFIG else None
+    return Package(name, config, _head(found[WEIGHTS]), found[WEIGHTS], small)
 
 
 def _head(part: Part) -> Facts:

@@ -81,6 +81,8 @@ class _Import:
             self._check_room(package)
             (incoming / package.config_name).write_text(json.dumps(package.config), "utf-8")
             adapter_package.copy(package.weights, incoming / adapter_files.WEIGHTS, self._progress)
+            if package.template is not None:  # `take_over` keeps it if it is one that is known
+                adapter_package.copy(package.template, incoming / adapter_package.TEMPLATE, self._progress)
         self.lease.report(stage="Checking the numbers", done_bytes=None, total_bytes=None)
         try:
             read = adapter_files.take_over(incoming, target, base_name=self.base.name, model=model)

@@ -132,6 +132,17 @@ def test_the_template_travels_with_adapter_answer_reference_and_merged_model(
     assert adapter_files.read(folder).template is None, "one from elsewhere is not believed"
 
 
+def test_the_template_of_a_zip_is_taken_over_with_its_adapter(store: Store, trained: Callable[[str], Adapter]) -> None:
+    adapter = trained("chatml")
+    archive = shutil.make_archive(str(store.files.root / "mine"), "zip", store.adapter_path(adapter))
+    settings = {"path": archive, "name": "mine", "upload": False}
+    job = store.submit("import", "mine", settings, base_model_id=adapter.base_model_id)
+    do(store, job.id, Ending())
+    assert store.job(job.id).state == "completed", store.job(job.id).why
+    taken = next(one for one in store.adapters(limit=9)[0] if one.name == "mine")
+    assert adapter_files.read(store.adapter_path(taken)).template == known_templates.KNOWN["chatml"].text
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
