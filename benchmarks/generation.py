@@ -1,10 +1,10 @@
 """Answering beside transformers' generate with PEFT: several adapters at once, one, the base, switching, first token.
 
-    python -m benchmarks.generation MODEL_FOLDER [--threads N] [--quick]
+    python -m benchmarks.generation MODEL_FOLDER [--threads N] [--quick] [--contestants]
 
 Four LoRA adapters of rank 16 on all linear layers, made by our own methods and written as files, are opened by both
 sides. Answers are greedy, of a fixed length (nobody may end earlier), and compared word by word. Both sides take turns
-in one process; figures are medians over the rounds. Knows nothing about training.
+in one process; figures are medians over the rounds. With --contestants: 1, 2, 4 and 8 adapters, in one batch and in turn.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from engine.methods.inject import linear_layers
 from engine.settings import RunSettings
 from jobs.answerer import Desk
 
-ADAPTERS, RANK = 4, 16
+ADAPTERS, RANK, CROWDS = 4, 16, (1, 2, 4, 8)
 PROMPT_TOKENS = 50
 WORDS = ("Tell", "me", "a", "long", "story", "about", "a", "ship", "in", "the", "ice.")
 TOGETHER, SWITCH, FIRST = 2.5, 0.050, 0.5  # the targets: times faster, seconds, seconds
@@ -51,24 +51,30 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter answers")
+    parser.add_argument("--contestants", action="store_true", help="only: in one batch against one after the other")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     options = Options(given.folder, given.quick, given.threads)
     if not given.json:
-        print(markdown(rows(options)))
+        print(markdown(rows(options, ["--contestants"] if given.contestants else [])))
         return
     torch.set_num_threads(given.threads)
-    print(json.dumps([asdict(row) for row in _measured(options)]))
+    print(json.dumps([asdict(row) for row in _measured(options, given.contestants)]))
 
 
-def rows(options: Options) -> list[Row]:
-    """All figures, measured in a process of their own."""
-    given = [str(options.base), "--json", "--threads", str(options.threads), *(["--quick"] if options.quick else [])]
+def rows(options: Options, more: Sequence[str] = ()) -> list[Row]:
+    """All figures, measured in a process of their own; `more` are further words of its command."""
+    given = [str(options.base), "--json", "--threads", str(options.threads), *more]
+    given += ["--quick"] if options.quick else []
     return [Row(**row) for row in json.loads(processes.run("benchmarks.generation", given, options).splitlines()[-1])]
 
 
-def _measured(options: Options) -> list[Row]:
+def _measured(options: Options, crowds: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
+        if crowds:
+            field = Field(options, Path(scratch), adapters=max(CROWDS), peft=False)
+            field.rounds, field.tokens = (2, 8) if options.quick else (3, 48)  # fifteen answers a round on one side
+            return [field.crowd(count) for count in CROWDS]
         field = Field(options, Path(scratch))
         return [
             field.together(),
@@ -85,15 +91,15 @@ def _measured(options: Options) -> list[Row]:
 class Field:
     """Both sides, ready to answer. Each method measures one row of the table."""
 
-    def __init__(self, options: Options, scratch: Path) -> None:
+    def __init__(self, options: Options, scratch: Path, adapters: int = ADAPTERS, peft: bool = True) -> None:
         self.rounds, self.tokens = (3, 16) if options.quick else (7, 48)
         self.folder, self.scratch = options.base, scratch
         self.base = _endless(models.load(options.base))
-        self.folders = [_adapter(self.base, scratch / str(number), number) for number in range(ADAPTERS)]
+        self.folders = [_adapter(self.base, scratch / str(number), number) for number in range(adapters)]
         self.adapters = [adapter_files.read(folder) for folder in self.folders]
         self.messages = _prompt(self.base.tokenizer)
         self.ids = torch.tensor([prompt_ids(self.base.tokenizer, self.messages)])
-        self.peft = self._in_peft()
+        self.peft: Any = self._in_peft() if peft else None
 
     def _in_peft(self) -> Any:
         from peft import PeftModel
@@ -121,6 +127,12 @@ class Field:
             lambda: self._texts(self._generate(self.peft, self.ids.repeat(ADAPTERS, 1), adapter_names=names)),
         )
         return self._speed(f"{ADAPTERS} adapters, {self._size()}", ours, theirs, "PEFT, adapter_names in a batch", None)
+
+    def crowd(self, count: int) -> Row:
+        """So many adapters in one batch, and one after the other."""
+        who = self.adapters[:count]
+        ours, theirs = self._turns(lambda: self._ours(who), lambda: [self._ours([one])[0] for one in who])
+        return self._speed(f"{count} in one batch, {self._size()}", ours, theirs, "one after the other", None)
 
     def one(self) -> Row:
         """One adapter."""
