@@ -4,7 +4,7 @@
 
 Four LoRA adapters of rank 16 on all linear layers, made by our own methods and written as files, are opened by both
 sides. Answers are greedy, of a fixed length (nobody may end earlier), and compared word by word. Both sides take turns
-in one process; figures are medians over the rounds. With --contestants: 1, 2, 4 and 8 adapters, in one batch and in turn.
+in one process; figures are medians over the rounds. With --contestants: 1, 2, 4 and 8 adapters in a batch and in turn.
 """
 
 from __future__ import annotations
