@@ -322,3 +322,25 @@ def test_every_row_the_template_refuses_is_named() -> None:
         list(encode_all(tokenizer, rows, 100))
     refused = "The base model's chat template refused a row: only user and assistant"
     assert told.value.problems == [f"Row {AT_ONCE + 1}: {refused}", f"Row {AT_ONCE + 4}: {refused}"]
+
+
+class Adding:
+    """A tokenizer whose call puts a token before what its core gives."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, Any]:
+        told = self._inner(texts, **options)
+        ids, offsets = told["input_ids"], told["offset_mapping"]
+        return {"input_ids": [[7, *one] for one in ids], "offset_mapping": [[(0, 0), *one] for one in offsets]}
+
+
+def test_a_tokenizer_that_does_more_than_its_core_is_called(tokenizer: Any) -> None:
+    rows = [*tiny_rows(3), {"text": "Arr, matey!"}]
+    plain, more = (list(encode_all(one, rows, 100)) for one in (tokenizer, Adding(tokenizer)))
+    assert [one.ids for one in more] == [[7, *one.ids] for one in plain]
+    assert [one.learned[1:] for one in more] == [one.learned for one in plain]

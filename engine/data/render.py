@@ -7,8 +7,8 @@ Knows nothing about batches or training.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from engine.data.template import Message, Span, Writer, Written, written
 
 Row = dict[str, Any]
 Text = Written | ValueError | str  # a conversation, or why it cannot be written; or a plain text
-Tokens = tuple[list[int], Sequence[Span]]  # ids, and where in the text each stands
+Encoded = Any  # with ids, and with offsets: where in the text each stands
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
-AT_ONCE = 256  # rows that are written and tokenised together: few enough to be cancelled soon
+AT_ONCE = 1024  # rows that are written and tokenised together: few enough to be cancelled soon
+PROBED = 8  # texts on which a tokenizer's call and its core are compared
 MOST_CHARACTERS = 2_000_000  # of the rows together; a single row may have more
 MOST_NAMED = 100  # rows with a problem that are named; beyond that only their number is told
 
@@ -78,24 +79,18 @@ class Speller:
 
     def __init__(self, tokenizer: Any, loss_on: str = "answers") -> None:
         self._tokenizer = tokenizer
+        self._core: Any = getattr(tokenizer, "backend_tokenizer", None)
+        self._trusted: dict[bool, bool] = {}
         self._writer = Writer(tokenizer, loss_on)
 
     def spell(self, rows: Sequence[Row]) -> list[Spelt | ValueError]:
         """Each row as tokens, or the reason why it cannot be, in a sentence."""
+        return list(self.each(rows))
+
+    def each(self, rows: Sequence[Row]) -> Iterator[Spelt | ValueError]:
+        """As `spell`, one row after the other, so that what is not wanted of one is let go before the next."""
         texts = self._texts(rows)
         return self._spelt(texts, self._tokens(texts))
-
-    def spell_all(self, portions: Iterable[Sequence[Row]]) -> Iterator[list[Spelt | ValueError]]:
-        """As `spell`, portion by portion. While the tokenizer works on one, the next is read and written."""
-        with ThreadPoolExecutor(1) as beside:
-            begun: tuple[list[Text], Future[list[Tokens]]] | None = None
-            for rows in portions:
-                texts = self._texts(rows)
-                before, begun = begun, (texts, beside.submit(self._tokens, texts))
-                if before is not None:
-                    yield self._spelt(before[0], before[1].result())
-            if begun is not None:
-                yield self._spelt(begun[0], begun[1].result())
 
     def _texts(self, rows: Sequence[Row]) -> list[Text]:
         """What the tokenizer is given for each row: a conversation as it is written, a plain text as it is."""
@@ -103,14 +98,23 @@ class Speller:
         conversations = iter(self._writer.write(chats) if chats else ())
         return [row["text"] if "text" in row else next(conversations) for row in rows]
 
-    def _tokens(self, texts: Sequence[Text]) -> list[Tokens]:
+    def _tokens(self, texts: Sequence[Text]) -> list[Encoded]:
         """Tokens and offsets of each text that is one, in their order: conversations first, then plain texts."""
         chats = self._tokenised([one.text for one in texts if isinstance(one, Written)], special=False)
         return [*chats, *self._tokenised([one for one in texts if isinstance(one, str)], special=True)]
 
-    def _tokenised(self, texts: list[str], special: bool) -> Iterable[Tokens]:
+    def _tokenised(self, texts: list[str], special: bool) -> Iterable[Encoded]:
+        """Tokens and offsets of each text; from the tokenizer's core, which is quicker, where that gives the same."""
         if not texts:
             return ()
+        if special not in self._trusted:
+            self._trusted[special] = self._core is not None and self._agrees(texts[:PROBED], special)
+        if not self._trusted[special]:
+            return self._called(texts, special)
+        encoded: Iterable[Encoded] = self._core.encode_batch(texts, add_special_tokens=special)
+        return encoded
+
+    def _called(self, texts: list[str], special: bool) -> list[Encoded]:
         tokens = self._tokenizer(
             texts,
             add_special_tokens=special,
@@ -118,19 +122,30 @@ class Speller:
             return_attention_mask=False,
             return_token_type_ids=False,
         )
-        return zip(tokens["input_ids"], tokens["offset_mapping"], strict=True)
+        pairs = zip(tokens["input_ids"], tokens["offset_mapping"], strict=True)
+        return [SimpleNamespace(ids=ids, offsets=offsets) for ids, offsets in pairs]
 
-    def _spelt(self, texts: Sequence[Text], tokens: Sequence[Tokens]) -> list[Spelt | ValueError]:
+    def _agrees(self, texts: list[str], special: bool) -> bool:
+        """Whether the tokenizer does nothing to these texts but what its core does. Leaves the core without limits."""
+        by_call = self._called(texts, special)
+        self._core.no_truncation()
+        self._core.no_padding()
+        by_core = self._core.encode_batch(texts, add_special_tokens=special)
+        return [(one.ids, one.offsets) for one in by_call] == [(one.ids, one.offsets) for one in by_core]
+
+    def _spelt(self, texts: Sequence[Text], tokens: Sequence[Encoded]) -> Iterator[Spelt | ValueError]:
         chats = sum(isinstance(one, Written) for one in texts)
         of_chats, of_plain = iter(tokens[:chats]), iter(tokens[chats:])
-        spelt: list[Spelt | ValueError] = []
         for one in texts:
             if isinstance(one, Written):
-                ids, offsets = next(of_chats)
-                spelt.append(Spelt(one.text, ids, offsets, _mask(offsets, one.learned)))
+                tokens_of = next(of_chats)
+                offsets = tokens_of.offsets
+                yield Spelt(one.text, tokens_of.ids, offsets, _mask(offsets, one.learned))
+            elif isinstance(one, str):
+                tokens_of = next(of_plain)
+                yield self._whole(one, tokens_of.ids, tokens_of.offsets)
             else:
-                spelt.append(self._whole(one, *next(of_plain)) if isinstance(one, str) else one)
-        return spelt
+                yield one
 
     def _whole(self, text: str, ids: list[int], offsets: Sequence[Span]) -> Spelt:
         """A plain text, learned whole, with the mark that ends it."""
@@ -147,8 +162,8 @@ def encode_all(tokenizer: Any, rows: Iterable[Row], length: int, loss_on: str = 
         DataError: if the chat template cannot write some of the rows; it names them. Raised after the last row.
     """
     speller, done, refused, total = Speller(tokenizer, loss_on), 0, [], 0
-    for portion in speller.spell_all(_portions(rows)):
-        for number, one in enumerate(portion, done):
+    for portion in _portions(rows):
+        for number, one in enumerate(speller.each(portion), done):
             if isinstance(one, ValueError):
                 total += 1
                 refused += [(number, str(one))] if total <= MOST_NAMED else []
