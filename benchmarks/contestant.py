@@ -96,7 +96,7 @@ def measured(name: str, data: DataSet, folder: Path) -> Figures:
     base = models.load(folder, CPU)
     settings = run_settings()
     rows = [encode(base.tokenizer, row, LENGTH) for row in data.train]
-    batches = _our_batches(rows, settings)
+    batches = our_batches(rows, settings)
     size = size_of(base.model, _trained(base, settings))
     figures = Figures(sum(len(row.ids) for row in rows), operations=sum(operations(b, size) for b in batches))
     peak = Peak(_shapes(base, figures.tokens // len(batches)))
@@ -134,7 +134,7 @@ def _import_rivals(name: str) -> None:
         import trl.trainer.sft_trainer  # noqa: F401
 
 
-def _our_batches(rows: list[Example], settings: RunSettings) -> list[list[Example]]:
+def our_batches(rows: list[Example], settings: RunSettings) -> list[list[Example]]:
     """The batches that our own loop learns from, in its order."""
     order = epoch_batches([len(row.ids) for row in rows], settings.batch_size, settings.seed, 0)
     return [[rows[i] for i in batch] for batch in order]

@@ -1,9 +1,10 @@
 """How rows go through a model to be learned from or measured: decided once for a model, with the reason.
 
-Three ways to do less than a padded batch asks for, each used only where it gives the same loss and gradients:
-rows as one sequence without padding (`packing.py`), logits a piece at a time (`head.py`), and states computed again on
-the way back instead of kept (gradient checkpointing). Otherwise rows are padded on the right, and need no mask: no real
-token of a causal model sees a later one, and padding carries no label.
+Ways to do less than a padded batch asks for, each used only where it gives the same loss and gradients: rows as one
+sequence without padding (`packing.py`), logits a piece at a time (`head.py`), states computed again on the way back
+instead of kept (gradient checkpointing), and compiled blocks (`compiling.py`).
+Otherwise rows are padded on the right, and need no mask: no real token of a causal model sees a later one, and padding
+carries no label.
 
 Knows nothing about optimizers, steps or what is trained.
 """
@@ -12,14 +13,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine import head, packing
+from engine import compiling, head, packing
+from engine.compiling import CompiledBlocks
 from engine.data.batches import collate, moved
 from engine.data.render import IGNORED, Example
 from engine.methods.lora import Wrapped
@@ -32,14 +34,17 @@ class Passes:
     Args:
         pack: whether rows may be packed; they are where a test vouches for it.
         light: whether states are computed again on the way back: less memory, about a third more work.
+        compiled: whether to learn with compiled blocks, where nothing hinders it.
     """
 
-    def __init__(self, base: LoadedBase, pack: bool = True, light: bool = False) -> None:
+    def __init__(self, base: LoadedBase, pack: bool = True, light: bool = False, compiled: bool = False) -> None:
         self.base = base
         self.parts = head.decoder_and_head(base.model)
         self.packed = pack and self.parts is not None and packing.can_pack(base.model)
         self.light = light and bool(getattr(base.model, "supports_gradient_checkpointing", False))
         self.share = not _drops(base.model)
+        self.hindered = compiling.hindrance(base.device.kind) if compiled else ""
+        self.compiled = CompiledBlocks(base.model) if compiled and not self.hindered else None
 
     @property
     def told(self) -> str:
@@ -49,6 +54,10 @@ class Passes:
             said.append("Logits are made a piece at a time.")
         if self.light:
             said.append("States are computed again on the way back.")
+        if self.compiled:
+            said.append("Blocks are compiled, which takes about a minute at the first step.")
+        if self.hindered:
+            said.append(f"Blocks are not compiled: {self.hindered}.")
         return " ".join(said)
 
     def _told_of_rows(self) -> str:
@@ -85,10 +94,11 @@ class Passes:
         if light:
             _recompute(model, True)
         try:
-            if self.packed:
-                with packing.packed_attention(model):
-                    yield
-            else:
+            with ExitStack() as arranged:
+                if self.packed:
+                    arranged.enter_context(packing.packed_attention(model))
+                if self.compiled and learning:
+                    arranged.enter_context(self.compiled.in_place())
                 yield
         finally:
             if light:

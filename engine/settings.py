@@ -223,6 +223,11 @@ class RunSettings(BaseModel):
     gradient_checkpointing: bool = _setting(
         False, "Gradient checkpointing", "States are computed again instead of kept: less memory, about a third slower."
     )
+    compiled: bool = _setting(
+        False,
+        "Compiled blocks",
+        "By torch's compiler: a minute at the start, then a little faster. A resumed run may differ in the last bits.",
+    )
     length: int = _setting(1024, "Length", "Tokens; longer rows are cut.", unit="tokens", ge=8, le=131072)
     loss_on: Literal["answers", "last", "all"] = _setting(
         "answers",

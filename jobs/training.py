@@ -91,6 +91,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     checkpoints.go_on_from(state)
     done = state.step if state else 0
     lease.report(stage="", step=done, steps=prepared.steps, device=loaded.device.name, device_why=loaded.device.why)
+    lease.report(alike=prepared.across)
     lease.move("running")
     with ending.may_interrupt():
         if state is None:
@@ -157,7 +158,7 @@ def _gone_on(loaded: models.LoadedBase, prepared: Prepared, settings: RunSetting
 def _under_way(
     loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, position: Position, course: Course
 ) -> UnderWay:
-    passes = Passes(loaded, light=settings.gradient_checkpointing)
+    passes = Passes(loaded, light=settings.gradient_checkpointing, compiled=settings.compiled)
     return UnderWay(loaded, prepared, settings, position, course, passes)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from engine import models, packing
+from engine import compiling, models, packing
 from engine.data.render import IGNORED, Example
 from engine.methods import fit
 from engine.methods.fitted import Fitted
@@ -146,6 +148,40 @@ def test_what_is_computed_again_on_the_way_back_changes_no_gradient(llama: model
     assert light.learn(ROWS, ANSWERS) == told
     assert all(torch.equal(gradient, gradients[name]) for name, gradient in _gradients(fitted).items())
     fitted.remove()
+
+
+@pytest.mark.filterwarnings("ignore::")  # torch's compiler does what torch itself warns of
+def test_compiled_blocks_learn_the_same(llama: models.LoadedBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", "eager")  # all of the compiler but making code, which takes a minute
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: name)
+    fitted = _fitted(llama)
+    plain, compiled = Passes(llama), Passes(llama, compiled=True)
+    told, gradients = plain.learn(ROWS, ANSWERS), _gradients(fitted)
+    frames = Counter(torch._dynamo.utils.counters["frames"])
+    assert compiled.learn(ROWS, ANSWERS) == pytest.approx(told, rel=1e-6)
+    assert Counter(torch._dynamo.utils.counters["frames"])["ok"] > frames["ok"]
+    for name, gradient in _gradients(fitted).items():
+        torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-6)
+    assert not any("forward" in vars(block) for block in compiling.blocks(llama.model))
+    fitted.remove()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("cpu", "no C\\+\\+ compiler"), ("cuda", "triton"), ("mps", "not used on mps")]
+)
+def test_why_blocks_are_not_compiled_is_told(kind: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiling, "find_spec", lambda name: None)
+    assert re.search(reason, compiling.hindrance(kind))
+
+
+def test_a_run_that_cannot_compile_says_so_and_learns(
+    llama: models.LoadedBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    passes = Passes(llama, compiled=True)
+    assert passes.compiled is None
+    assert "Blocks are not compiled: no C++ compiler was found" in passes.told
 
 
 def test_the_model_is_as_before_when_a_pass_is_over_or_broken_off(llama: models.LoadedBase) -> None:

@@ -182,6 +182,7 @@ def test_every_setting_that_makes_an_adapter_what_it_is_is_named_once() -> None:
         "warmup",
     }
     how |= {"dropout", "weight_decay", "max_gradient_norm", "seed", "max_seconds", "b_ratio", "gradient_checkpointing"}
+    how.add("compiled")
     assert set(SHAPE) | how == set(RunSettings.model_fields)
     assert not set(SHAPE) & how
     assert len(set(SHAPE)) == len(SHAPE)
