@@ -168,7 +168,8 @@ def _add_routes(app: FastAPI, store: Store) -> None:
             raise HTTPException(404, "Runs over suites come as jsonl, csv or md.")
         with _refusing():
             written = suite_files.FORMS[form](store, store.suite_run(run_id))
-        return Response(written, media_type=comparison_files.MEDIA[form], headers=_as_file(f"suite-run-{run_id}.{form}"))
+        name = f"suite-run-{run_id}.{form}"
+        return Response(written, media_type=comparison_files.MEDIA[form], headers=_as_file(name))
 
     @app.get("/download/log/{job_id}.txt")
     def log(job_id: Number) -> Response:
