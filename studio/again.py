@@ -5,6 +5,7 @@ For the page and the command line. What a run is, and what it may start from, is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from adapters_store.store import LIVE, Store, StoreError
@@ -62,6 +63,16 @@ def from_the_beginning(store: Store, job: Job, key: str | None = None) -> Job:
         ActionError: the job did not train, or what it needs is gone.
     """
     return _queued(store, job, job.settings, job.name, job.start_adapter_id, key)
+
+
+def changed(store: Store, job: Job, values: Mapping[str, object], name: str = "") -> Job:
+    """Queue the run once more with other `values` for some of its settings: same base, data and start.
+
+    Raises:
+        ActionError: the job did not train, or what it needs is gone.
+        SettingsError: all values that cannot be used, at once.
+    """
+    return _queued(store, job, {**job.settings, **values}, name, job.start_adapter_id, None)
 
 
 def can_retry(job: Job) -> bool:

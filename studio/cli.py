@@ -19,6 +19,7 @@ from studio.data_commands import data as data_sets
 from studio.deferred import Deferred
 from studio.device_commands import DeviceName, choose_device, chosen_device
 from studio.disk_commands import show_disk
+from studio.duplicate_commands import duplicating
 from studio.edge import CommandFailed, at_the_edge
 from studio.grid_commands import train_grid
 from studio.line_commands import JobNumber, move_job, pause_run, queue
@@ -217,6 +218,9 @@ def run_again(
         if more.start_adapter_name and epochs:
             say(f"Goes on from {plain(more.start_adapter_name)}. {ANEW}")
         _see_through(store, more, detach, as_json)
+
+
+jobs.command("duplicate")(duplicating(_see_through))
 
 
 @jobs.command("continue")

@@ -18,7 +18,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import runner
 from jobs.queue import SPARE_MEMORY, queue_paused, spares_memory
-from studio import actions, again, job_log, line, live_chart, run_facts
+from studio import actions, again, job_log, line, live_chart, run_facts, run_group
 from studio.latest import Latest
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, scripted
@@ -121,7 +121,9 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
 
     def _open(job: Job) -> Answer:
         best = store.best_of_grid(job.grid) if job.grid and job.adapter_id is not None else []
-        return {**run_facts.opened(job), "grid": [adapter.id for adapter in best] if len(best) > 1 else []}
+        group = run_group.table(store.jobs_of_grid(job.grid)) if job.grid else []
+        left = [adapter.id for adapter in best] if len(best) > 1 else []
+        return {**run_facts.opened(job), "grid": left, "group": group}
 
     def runs_stretch(question: object) -> Answer:
         """A part of a run's curve that was zoomed into."""

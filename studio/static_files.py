@@ -16,7 +16,8 @@ _FOLDER = Path(__file__).parent / "static"
 PLOTLY = "plotly.min.js"
 MODULES = ("runs.js", "library.js", "columns.js", "compare.js", "mix.js", "grid_form.js")
 # Imported by modules, under their bare names.
-PARTS = ("curve_card.js", "dom.js", "line.js", "live_chart.js", "log_part.js", "past.js", "run_list.js", "scores.js")
+_OF_RUNS = ("curve_card.js", "line.js", "live_chart.js", "log_part.js", "run_group.js", "run_list.js")
+PARTS = ("dom.js", "past.js", "scores.js", *_OF_RUNS)
 
 
 @cache

@@ -51,6 +51,17 @@ def test_a_finished_run_is_given_more_epochs_and_the_schedule_is_said_to_start_a
     assert shell.json("jobs", "again", "1", "--detach")["from"] is None
 
 
+def test_a_run_is_duplicated_with_some_settings_changed_and_all_else_as_it_was(shell: Terminal) -> None:
+    before = shell.json("jobs", "show", "1")["settings"]
+    job = shell.json("jobs", "duplicate", "1", "--rank", "2", "--dropout", "0.2", "--name", "other", "--detach")
+    assert job["settings"] == {**before, "rank": 2, "dropout": 0.2}
+    assert (job["name"], job["base"], job["data"], job["from"]) == ("other", "tiny", "pirates", None)
+    refused = shell.run("jobs", "duplicate", "1", "--rank", "none", "--dropout", "7")
+    assert refused.returncode == 2
+    assert "Rank (r) is none" in refused.stderr
+    assert "Dropout is 7" in refused.stderr
+
+
 def test_what_contradicts_the_adapter_is_refused_with_the_value_it_has(shell: Terminal) -> None:
     refused = shell.run("train", "--from", "pirate", "--rank", "8", "--method", "dora")
     assert refused.returncode == 2

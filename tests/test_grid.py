@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from adapters_store import store_line
 from adapters_store.errors import QueueFull
-from adapters_store.store import Store
+from adapters_store.store import Owner, Store
 from adapters_store.tables import BaseModel, DataSet, Weighted
 from engine.data.split import split
 from engine.settings import SettingsError, parse
 from jobs.ask import Answerer
-from studio import cli, grid
+from studio import cli, grid, run_group
 from studio.actions import ActionError
 from studio.page import Studio
 from studio.runs_tab import answered, questions
@@ -113,7 +113,24 @@ def test_what_a_grid_left_is_compared_at_one_press_best_first(
     }
     assert ask["runs_state"]({"job": jobs[0].id})["open"]["grid"] == [made[2].id, made[0].id, made[1].id]
     alone = store.submit("train", "alone", {})
-    assert ask["runs_state"]({"job": alone.id})["open"]["grid"] == []
+    opened = ask["runs_state"]({"job": alone.id})["open"]
+    assert (opened["grid"], opened["group"]) == ([], [])
+
+
+def test_the_runs_of_a_grid_are_one_table_with_what_they_differ_in_best_first(
+    store: Store, furnished: tuple[BaseModel, DataSet]
+) -> None:
+    base, data = furnished
+    jobs = grid.queue(store, base, data, grid.plan(base, data, {}, {"rank": ["2", "4"], "learning_rate": ["1e-4"]}))
+    held = store.claim(jobs[1].id, Owner(1, 1.0, "boot"))
+    assert held is not None
+    store.report(jobs[1].id, held.token, progress={"best_validation_loss": 1.25})
+    rows = run_group.table(store.jobs_of_grid(jobs[0].grid or ""))
+    assert [(row["key"], row["given"], row["word"], row["validation"]) for row in rows] == [
+        (jobs[1].id, "Rank (r) 4", "starting", "1.25"),
+        (jobs[0].id, "Rank (r) 2", "queued", "–"),
+    ]
+    assert run_group.table(jobs[:1]) == []
 
 
 def test_the_command_line_counts_a_grid_before_it_queues_it(

@@ -5,6 +5,7 @@ import { curveCard } from "./curve_card.js";
 import { clock, h, keyed, say, show } from "./dom.js";
 import { LiveChart } from "./live_chart.js";
 import { LogPart } from "./log_part.js";
+import { RunGroup } from "./run_group.js";
 import { RunList, showState } from "./run_list.js";
 
 const PAUSE = { live: 700, still: 1500 }; // ms between two questions
@@ -132,6 +133,7 @@ class Runs {
     this.showButtons(open);
     show(parts.curve, open.train && (open.state !== "queued" || this.chart.length > 0) );
     if (open.train) this.showCurve(open, curve);
+    this.group.show(open.group, open.id);
     this.log.show(open);
   }
 
@@ -246,8 +248,9 @@ class Runs {
     parts.buttons = this.makeButtons();
     this.list = new RunList((name, question) => this.ask(name, question), (id) => this.open(id, true));
     parts.empty = this.makeEmpty();
+    this.group = new RunGroup((id) => this.open(id, true));
     this.log = new LogPart((question) => this.server.runs_log(question));
-    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts), this.log.element);
+    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts), this.group.element, this.log.element);
     parts.stale = h("p", { class: "stale-line", role: "status", hidden: true });
     this.element.replaceChildren(h("div", { class: "runs" }, this.list.element, h("div", {}, parts.stale, parts.empty, parts.run)));
     this.chart = new LiveChart(parts, plotly, (from, to) => this.stretch(from, to));
