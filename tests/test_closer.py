@@ -73,6 +73,12 @@ def test_an_answer_cut_by_a_stop_word_ends_where_it_was_cut(store: Store, base: 
     assert "".join(text for text, _, _ in trained["tokens"]) == kept.answers[1].text
 
 
+def test_a_piece_that_reaches_behind_the_cut_is_shown_up_to_it_and_pieces_of_another_text_are_not() -> None:
+    pieces = [["Arr", -1.0, -2.0], [", wet", -1.0, -3.0], ["!", -1.0, -1.0]]
+    assert closer._within("Arr, w", pieces) == [("Arr", -1.0, -2.0), (", w", -1.0, -3.0)]
+    assert closer._within("Rain", pieces) == closer._within("Arr, wet! More.", pieces) == []
+
+
 @pytest.mark.parametrize(
     ("factor", "shade", "words"),
     [(1.9, 0, "about as likely"), (2.5, 1, "2.5 times likelier"), (40, 2, "40 times likelier"), (0.004, -3, "less")],
