@@ -21,6 +21,7 @@ SAVED = {  # by kind; of the others it is a model
     "suite": "answers",
 }
 FIRST_STEPS = "First steps. Loss and time left follow in a moment."
+ALIKE = "Nearly all rows are like others, so it was measured on rows like learned ones: this loss flatters."
 
 
 class Progressing(Protocol):
@@ -207,6 +208,11 @@ def _stopped(job: Progressing) -> str:
 
 
 def _kept(p: Mapping[str, Any]) -> str:
+    flatters = p.get("alike") and p.get("best_validation_loss") is not None
+    return _joined([_best(p), ALIKE if flatters else ""])
+
+
+def _best(p: Mapping[str, Any]) -> str:
     best, first, step = p.get("best_validation_loss"), p.get("first_validation_loss"), p.get("best_step")
     if best is None:
         return _joined([_loss(p), "The last step was kept."])

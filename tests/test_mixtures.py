@@ -196,3 +196,15 @@ def test_a_cleaned_copy_of_a_folder_knows_its_files(store: Store, tmp_path: Path
     assert (cleaned.rows, snapshot.sources(cleaned)) == (49, (30, 19))
     assert snapshot.sources_without(data, range(30)) == [20], "a file without rows is none any more"
     assert snapshot.sources(add_rows(store, 5)) == ()
+
+
+def test_a_run_on_rows_that_are_all_alike_says_that_its_loss_flatters(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "alike.jsonl"
+    row = '{"prompt": "What does the brown fox jump over?", "completion": "It jumps over the lazy dog by day %s."}'
+    file.write_text("\n".join(row % number for number in range(9)))
+    data = adding_data.add_now(store, file, "alike")
+    job = submit_run(store, add_base(store), [(data.id, 2.0)], epochs=1)
+    do(store, job.id, Ending())
+    ended = store.job(job.id)
+    assert ended.state == "completed", ended.why
+    assert records.job_record(ended)["says"].endswith("measured on rows like learned ones: this loss flatters.")
