@@ -226,7 +226,7 @@ class RunSettings(BaseModel):
     compiled: bool = _setting(
         False,
         "Compiled blocks",
-        "By torch's compiler: a minute at the start, then a little faster. A resumed run may differ in the last bits.",
+        "By torch's compiler, in about a minute: no faster on a CPU, perhaps on a GPU. Resuming may change last bits.",
     )
     length: int = _setting(1024, "Length", "Tokens; longer rows are cut.", unit="tokens", ge=8, le=131072)
     loss_on: Literal["answers", "last", "all"] = _setting(
