@@ -158,7 +158,7 @@ def _gone_on(loaded: models.LoadedBase, prepared: Prepared, settings: RunSetting
 def _under_way(
     loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, position: Position, course: Course
 ) -> UnderWay:
-    passes = Passes(loaded, light=settings.gradient_checkpointing)
+    passes = Passes(loaded, light=settings.gradient_checkpointing, compiled=settings.compiled)
     return UnderWay(loaded, prepared, settings, position, course, passes)
 
 
