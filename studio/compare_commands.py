@@ -34,10 +34,12 @@ if TYPE_CHECKING:
         room_beside,
         scores,
         seating,
+        suite_commands,
     )
     from studio.asked import Question
     from studio.contestants import Contestant
 else:
+    suite_commands = Deferred("studio.suite_commands")
     asking, comparing, records = Deferred("studio.asking"), Deferred("studio.comparing"), Deferred("studio.records")
     comparison_files, contestants = Deferred("studio.comparison_files"), Deferred("studio.contestants")
     scores, hearing, seating = Deferred("studio.scores"), Deferred("studio.hearing"), Deferred("studio.seating")
@@ -58,11 +60,14 @@ Number = Annotated[int, typer.Argument(metavar="COMPARISON", help="Its number.",
 
 
 def compare(
-    prompt: Annotated[
-        list[str],
-        typer.Option(metavar="TEXT", help="What all answer. Given again: the next turn of the conversation."),
-    ],
     contestant: Annotated[list[str], typer.Option("--contestant", metavar=WHO, help=WHOM)],
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="What all answer. Given again: the next turn of the conversation."),
+    ] = None,
+    suite: Annotated[
+        str, typer.Option(metavar="NAME", help="In place of a prompt: all prompts of a suite. See: suites run.")
+    ] = "",
     column: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,7 +116,14 @@ def compare(
     sampling |= {"stop": stop} if stop else {}
     if device not in ("auto", "cpu"):
         raise UsageError(f"--device is {device}; it has to be auto or cpu.")
+    if bool(prompt) == bool(suite):
+        raise UsageError("Say what to answer: --prompt TEXT or --suite NAME.")
+    if suite and (column or system or samples > 1):
+        raise UsageError("--column, --system and --samples go with --prompt; a suite has its own system message.")
     with asking.opened(data_dir) as store:
+        if suite or not prompt:
+            suite_commands.answer(store, suite, contestant, sampling, False, as_json)
+            return
         people = named_people(store, contestant)
         own = own_settings.read(column or [], len(people))
         question = asked.Question(people, prompt[0], sampling, system, own=own)

@@ -67,7 +67,9 @@ def add_suite(
     ] = None,
     pattern: Annotated[
         str,
-        typer.Option(metavar="REGEX", help="For the score regex; {reference} in it is the reference, taken literally."),
+        typer.Option(
+            metavar="REGEX", help="For the score regex; the word reference in braces is the reference itself."
+        ),
     ] = "",
     as_json: AsJson = False,
     data_dir: DataDir = None,
@@ -146,7 +148,7 @@ def show_changed(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Show the answers that differ from an earlier run. Words in [-...-] are gone, those in {+...+} are new."""
+    """Show the answers that differ from an earlier run. Words in [-...-] are gone, those in braces with + are new."""
     with asking.opened(data_dir) as store:
         told = suite_changes.changes(store, store.suite_run(number), store.suite_run(against))
     names = {pair["place"]: pair["name"] for pair in told["pairs"]}
@@ -163,7 +165,7 @@ def export_run(
     form: Annotated[str, typer.Option("--form", metavar="jsonl|csv|md", help="Which kind of file.")] = "jsonl",
     data_dir: DataDir = None,
 ) -> None:
-    """Print the answers of a run as JSONL, CSV or Markdown."""
+    """Print a run's answers as JSONL, CSV or Markdown."""
     if form not in suite_files.FORMS:
         raise UsageError(f"--form is {form}; it has to be one of {', '.join(suite_files.FORMS)}.")
     with asking.opened(data_dir) as store:

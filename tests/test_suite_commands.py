@@ -50,7 +50,8 @@ def test_a_suite_from_a_file_is_answered_scored_exported_and_compared_with_an_ea
     assert pair["higher"] + pair["lower"] == 6
     same = terminal.json("suites", "changed", str(both["id"]), "--against", str(base["id"]))
     assert (same["rows"], same["same"]) == ([], 6)
-    other = terminal.json("suites", "run", "things", "--contestant", "sound", *QUICK)
+    words = ("--temperature", "0", "--contestant", "sound", *QUICK)
+    other = terminal.json("compare", "--suite", "things", *words)
     changed = terminal.json("suites", "changed", str(other["id"]), "--against", str(base["id"]))
     assert changed["pairs"] == [{"place": 0, "name": "sound", "before": "base"}]
     assert len(changed["rows"]) + changed["same"] == 6
@@ -89,6 +90,8 @@ def test_what_cannot_be_is_said_at_once(terminal: Terminal) -> None:
         "Nothing to score by exact match: no prompt of this suite has a reference.",
     ]
     assert terminal.run("suites", "add", "x").stderr.startswith("Give the prompts in one way:")
+    both = terminal.run("compare", "--suite", "x", "--prompt", "Rain?", "--contestant", "base")
+    assert both.stderr == "Say what to answer: --prompt TEXT or --suite NAME.\n"
     assert terminal.run("suites", "show", "x").stderr.startswith("There is no suite x.")
     made = terminal.json("suites", "add", "rain", "--prompt", "Rain?", "--score", "regex", "--pattern", "^R")
     assert made["scores"] == ["regex"]

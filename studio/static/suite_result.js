@@ -36,7 +36,7 @@ export class SuiteResult {
   open(run) {
     if (run === this.run) return;
     Object.assign(this, { run, first: 0, seen: "" });
-    this.against.value = "";
+    this.against.replaceChildren();
     this.pull();
   }
 

@@ -24,7 +24,7 @@ class Suites {
     this.list = h("ul", { class: "past-list suite-list" });
     this.told = h("p", { class: "problems", role: "alert" });
     this.notice = h("p", { class: "undo", role: "status" });
-    this.empty = h("p", { class: "help" }, "A suite is a set of prompts that any contestants can answer again and again, with scores where the right answer is known.");
+    this.empty = h("p", { class: "help", hidden: true }, "A suite is a set of prompts that any contestants can answer again and again, with scores where the right answer is known.");
     this.make = button("New suite", () => this.openForm());
     this.form = new SuiteForm({ ask: (...given) => this.ask(...given), done: (id) => this.made(id), close: () => show(this.form.node, false) });
     this.result = new SuiteResult({ ask: (...given) => this.ask(...given) });
@@ -97,7 +97,7 @@ class Suites {
     say(this.name, open.name);
     say(this.fact, [`${open.fact}.`, `Scored by ${open.scores}.`, open.system && `System: ${open.system}`, open.pattern && `Pattern: ${open.pattern}`].filter(Boolean).join(" "));
     this.live = open.runs.some((run) => run.live);
-    keyed(this.runs, open.runs, (run) => makeRun(() => this.result.open(run.key)), (node, run) => updateRun(node, run, run.key === this.result.run));
+    keyed(this.runs, open.runs, (run) => makeRun(() => this.show(run.key)), (node, run) => updateRun(node, run, run.key === this.result.run));
     this.result.offer(open.runs);
     this.people();
   }
@@ -138,7 +138,11 @@ class Suites {
     this.go.disabled = true;
     const answer = await this.ask("suites_run", { suite: this.suite, people: contestants(), temperature, max_tokens: tokens });
     this.go.disabled = false;
-    if (answer) this.result.open(answer.id);
+    if (answer) this.show(answer.id);
+  }
+
+  show(run) {
+    this.result.open(run);
     this.pull();
   }
 
