@@ -143,8 +143,8 @@ def test_a_prompt_that_cannot_be_asked_says_why_and_the_others_are_answered(stor
 def test_a_suite_waits_for_the_device_as_a_run_does_and_resumes_as_one(store: Store, sound: Path) -> None:
     run, job = asked(store, sound)
     other = store.submit("suite", "again", {"suite_run": run.id})
-    assert next_to_start(store.waiting(), ["train"]) == []
-    assert [one.id for one in next_to_start(store.waiting(), ["fetch"])] == [job.id]
+    assert next_to_start(store.waiting(), [("train", None)]) == []
+    assert [one.id for one, _ in next_to_start(store.waiting(), [("fetch", None)])] == [job.id]
     store.request_stop(other.id, "cancel")
     gone = Owner(2**22, 1.0, process.boot_id())
     claimed = store.claim(job.id, gone)
