@@ -8,6 +8,7 @@ argument is checked. Knows nothing about how a job is done, or about drawing.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ def build(studio: Studio, shell: Shell) -> None:
         "runs.js",
         "mount",
         _GIVEN,
-        "job_open compare show_adapter go_train",
+        "job_open compare show_adapter go_train change_run",
         html_template="<div></div>",
         server_functions=[answered(fn) for fn in questions(studio)],
         elem_id="runs",
@@ -64,9 +65,14 @@ def build(studio: Studio, shell: Shell) -> None:
     def to_compare(event: gr.EventData) -> tuple[gr.Tabs, str]:
         return shell.go("compare"), number_of(event, "adapter") or _numbers_of(event, "adapters")
 
+    def to_change(event: gr.EventData) -> tuple[gr.Tabs, str]:
+        # The moment makes it another text, so that a second press is seen, too.
+        return shell.go("train"), f"job-{number_of(event, 'job')} {time.monotonic_ns()}"
+
     shell.job.change(None, [shell.job], None, js=_TELL, show_progress="hidden")
     view.job_open(_opened, None, shell.job, **quiet)
     view.go_train(to_train, None, shell.tabs, **quiet)
+    view.change_run(to_change, None, [shell.tabs, shell.start], **quiet)
     view.show_adapter(to_library, None, [shell.tabs, shell.adapter], **quiet)
     view.compare(to_compare, None, [shell.tabs, shell.contestants], **quiet)
 

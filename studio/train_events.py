@@ -87,8 +87,8 @@ class TrainEvents:
         choices = [(train_facts.data_label(d), d.id) for d in self.store.data_sets()]
         return {ui.data: gr.update(choices=choices, value=data.id), ui.drop: None, ui.drop_problems: ""}
 
-    def mix_of(self, start: Adapter) -> dict[str, Any]:
-        """The update that mixes in what this adapter has learned from, as far as it is there."""
+    def mix_of(self, start: Adapter | Job) -> dict[str, Any]:
+        """The update that mixes in what this adapter or run has learned from, as far as it is there."""
         return gr.update(value=train_mix.offered(self.store.data_sets(), start.data_set, start))
 
     def look_at_data(self, data_id: object) -> Updates:

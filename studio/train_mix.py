@@ -12,16 +12,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters_store.tables import Adapter, DataSet, Weighted
+from adapters_store.tables import Adapter, DataSet, Job, Weighted
 from studio import train_facts
 
 LONGEST = 4000  # characters of what a browser sends
 
 
-def offered(data_sets: Sequence[DataSet], chosen: DataSet | None, start: Adapter | None = None) -> dict[str, Any]:
+def offered(data_sets: Sequence[DataSet], chosen: DataSet | None, start: Adapter | Job | None = None) -> dict[str, Any]:
     """What the piece draws: all sets with their labels, and the number of the chosen one.
 
-    With `start` it takes over the mixture that this adapter has learned from.
+    With `start` it takes over the mixture that this adapter, or run, has learned from.
     """
     known = {
         "sets": [[data.id, train_facts.data_label(data)] for data in data_sets],

@@ -15,7 +15,7 @@ import gradio as gr
 
 from adapters_store.errors import NotFound
 from adapters_store.tables import Adapter
-from engine.settings import RunSettings, SettingsError
+from engine.settings import RunSettings, SettingsError, parse
 from engine.shape import SHAPE
 from jobs.start_adapter import SPLIT, shape_of, split_kept
 from studio import method_words
@@ -29,6 +29,7 @@ FROM_BASE = ("The base model", 0)
 _LOCKED = "locked"  # beside the settings in the page's defaults; no setting is called so
 OFFERED = 200  # adapters of a base, the newest first
 _NO_START = "No run can start from this adapter: it is gone, or made with settings that a run cannot have."
+_NO_RUN = "This run cannot be taken as a start: it is gone, or was made with settings that no run can have now."
 Updates = dict[Any, Any]
 
 
@@ -60,13 +61,33 @@ class TrainStart:
         }
 
     def begin(self, wish: object, data_id: object, *rest: object) -> Updates:
-        """Choose an adapter that was asked for elsewhere on the page, with its base, and its data if that is there."""
-        number = _number(str(wish or "").partition(" ")[0])
+        """Choose an adapter that was asked for elsewhere on the page, with its base, and its data if that is there.
+
+        Or, for `job-NUMBER`, fill the form with all that a run was given, to be changed.
+        """
+        named = str(wish or "").partition(" ")[0]
+        if named.startswith("job-"):
+            return self._duplicate(named.removeprefix("job-"), *rest)
+        number = _number(named)
         start = self._start(number)
         if start is None:
             return {self.ui.problems: problem_list([_NO_START] if number else [])}
         updates = self.show(start.id, start.base_model_id, start.data_set_id or data_id, *rest)
         return {**updates, self.ui.mix: self.events.mix_of(start)}
+
+    def _duplicate(self, named: str, looked_at: object, defaults: object, *_: object) -> Updates:
+        """The base, data, start and settings of a run in their fields."""
+        try:
+            job = self.store.job(_number(named))
+            settings = parse(job.settings)
+        except (NotFound, SettingsError):
+            return {self.ui.problems: problem_list([_NO_RUN])}
+        fields = _in_fields(settings, ORDER)
+        chosen = (job.start_adapter_id, job.base_model_id, job.data_set_id)
+        updates = self.show(*chosen, looked_at, defaults, *fields.values())
+        for name, value in fields.items():
+            updates[self.ui.settings[name]] = {**updates.get(self.ui.settings[name], gr.update()), "value": value}
+        return {**updates, self.ui.mix: self.events.mix_of(job)}
 
     def train_with(self, wish: object, start_id: object, base_id: object, data_id: object, *rest: object) -> Updates:
         """Choose a data set that was asked for elsewhere on the page."""

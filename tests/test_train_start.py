@@ -271,3 +271,16 @@ def test_what_comes_and_goes_may_change_the_whole_form(store: Store, data_dir: P
     assert {"setting-rank", "start-help", "start-from"} <= {part.elem_id for part in wired[0].outputs}
     assert wired[0].inputs[0].elem_id == "start-from"
     assert len(wired[0].inputs) == 5 + len(ORDER)
+
+
+def test_a_run_is_put_into_the_form_to_be_changed(store: Store, starts: TrainStart, ids: tuple[int, int]) -> None:
+    data = store.data_sets()[1]
+    chosen = parse({"method": "dora", "rank": 6, "alpha": 9, "epochs": 7, "layers": [0, 1], "learning_rate": 3e-4})
+    job = store.submit("train", "before", chosen.model_dump(mode="json"), base_model_id=ids[0], data_set_id=data.id)
+    updates = starts.begin(f"job-{job.id} 1", ids[1], "", {}, *defaults())
+    shown_values = [updates[starts.ui.settings[name]]["value"] for name in ORDER]
+    given = {name: value for name, value in forms.settings_of(ORDER, shown_values).items() if value is not None}
+    assert parse(given) == chosen
+    assert (updates[starts.ui.base]["value"], updates[starts.ui.data]["value"]) == (ids[0], data.id)
+    for gone in ("job-99 1", "job-x"):
+        assert "cannot be taken as a start" in starts.begin(gone, ids[1], "", {}, *defaults())[starts.ui.problems]

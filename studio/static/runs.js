@@ -163,6 +163,7 @@ class Runs {
     show(buttons.grid, grid.length > 1);
     show(buttons.library, adapter != null);
     show(buttons.again, again && train);
+    show(buttons.change, train);
     show(buttons.more, more != null);
     if (more == null) this.moreAsked(false);
     else say(this.parts.epochsSay, more.says);
@@ -265,6 +266,7 @@ class Runs {
       grid: button("Compare the grid", "", () => this.trigger("compare", { adapters: this.run.grid })),
       library: button("Show in library", "", hand("show_adapter")),
       again: button("Train again", "", () => this.ask("train_again", { job: this.run.id, key: once() })),
+      change: button("Change and train", "", () => this.trigger("change_run", { job: this.run.id })),
       more: button("More epochs", "", () => this.moreAsked(this.parts.epochsForm.hidden)),
       retry: button("Retry", "main", () => this.ask("retry", { job: this.run.id })),
       pause: button("Pause", "", () => this.ask("stop_run", { job: this.run.id, how: "pause" })),
