@@ -110,10 +110,8 @@ class Pair:
         return next((o for job in self.yard.store.running_jobs() if (o := _living(job))), None)
 
     def _runner(self) -> Owner | None:
-        started = runner._last_start.get(self.root)
-        if started is None or started[1].poll() is not None:
-            return None
-        return process.identify(started[1].pid) if runner._is_locked(self.yard.store.files) else None
+        living = self.yard.nursery.living("jobs.runner", str(self.root))
+        return process.identify(living[0]) if living and runner._is_locked(self.yard.store.files) else None
 
 
 def _living(job: Job) -> Owner | None:
