@@ -40,9 +40,15 @@ def chosen(base: BaseModel | None, value: object) -> Method:
 
 def method_help(base: BaseModel | None, method: Method) -> str:
     """Beside the choice of the method: what it does and where it comes from, and which ones have no place here."""
-    reasons = [f"{titles('method')[one]}; {why.split(', so ')[0]}." for one, why in refusals(base).items()]
+    reasons = [f"{titles('method')[one]}; {_plainly(why)}" for one, why in refusals(base).items()]
     lines = [METHOD_LINES[method], *(f"Not offered: {reason}" for reason in reasons)]
     return "".join(f'<p class="help">{html.escape(line).replace("arXiv ", "arXiv&nbsp;")}</p>' for line in lines)
+
+
+def _plainly(refusal: str) -> str:
+    """The reason alone: here nobody chose the method, so nothing is to be chosen instead."""
+    reason = refusal.removesuffix(" Choose another method.").split(", so ")[0]
+    return f"{reason.rstrip('.')}."
 
 
 def target_names(base: BaseModel | None) -> list[str]:

@@ -25,6 +25,8 @@ def test_a_base_without_biases_is_not_offered_bitfit_and_says_why() -> None:
     llama = base(BIAS_FREE)
     assert "bitfit" not in [method for _, method in train_methods.offered(llama)]
     assert "Not offered: Biases only (BitFit); tiny has no biases." in train_methods.method_help(llama, "lora")
+    bare = base(BIAS_FREE, modules=[m for m in llama.facts["modules"] if m["kind"] != "norm"])
+    assert "tiny has no norms with numbers to train.</p>" in train_methods.method_help(bare, "lora")
     gpt2 = base(WITH_BIASES)
     assert {method for _, method in train_methods.offered(gpt2)} == set(get_args(Method))
     assert "Not offered" not in train_methods.method_help(gpt2, "lora")

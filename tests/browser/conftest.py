@@ -1,8 +1,8 @@
 """A real studio in a process of its own, and a real Chromium that looks at it.
 
 The server has a free port and a data folder whose starter model is the tiny one, so that nothing is downloaded. One
-server serves a whole file of tests, and one window all of them, so that a page's scripts are compiled once; what a page
-keeps in the browser goes when its test ends. Page, runner, workers and answerer are forked from a process that has
+server and one window serve a whole file of tests, so that a page's scripts are compiled once; what a page keeps in the
+browser goes when its test ends. Page, runner, workers and answerer are forked from a process that has
 imported what they need; `test_whole_path.py` starts them as a person does.
 """
 
@@ -142,9 +142,9 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def profile(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser profile for all files of tests."""
+    """A browser profile for one file of tests; one for all would hold a gigabyte of pages that are gone."""
     with browser.new_context(viewport=DESK) as profile:
         yield profile
 
