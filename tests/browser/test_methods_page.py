@@ -82,6 +82,8 @@ def test_what_was_typed_for_a_method_is_there_again_after_another(page: Page) ->
 
 def test_the_learning_rate_follows_the_method_until_it_is_typed(page: Page) -> None:
     filled(page)
+    # Two answers about one choice may be under way while the page opens; the later one would undo what is typed here.
+    expect(page.get_by_text("counted from your data")).to_be_visible()
     page.get_by_role("button", name="More settings").click()
     rate = page.get_by_label("Learning rate", exact=True)
     expect(rate).to_have_value("0.0002")
@@ -90,6 +92,7 @@ def test_the_learning_rate_follows_the_method_until_it_is_typed(page: Page) -> N
     expect(page.locator("#more")).not_to_contain_text("changed")
     expect(page.get_by_label("Target modules", exact=True)).to_be_hidden()
     expect(page.get_by_label("Base precision", exact=True)).to_be_hidden()
+    expect(page.locator(".stale-figures")).to_have_count(0)
     rate.fill("0.003")
     rate.blur()
     choose(page, "Method", "LoRA")
