@@ -97,6 +97,7 @@ class _Work:
         base, people = self._desk.seated({**payload, **self._run.sampling, "messages": longest})
         how = {"device": base.device.kind, "dtype": str(base.device.dtype).removeprefix("torch.")}
         patiently(lambda: self._store.note_suite_run(self._run.id, self._lease.job.id, **how))
+        self._lease.report(stage="Answering", step=self._step, steps=self._steps)
         return base, people
 
     def _check_base(self, person: Mapping[str, Any], path: Path) -> None:

@@ -23,6 +23,7 @@ from engine.data.check import DataError
 from engine.settings import SettingsError
 from jobs.ask import Answerer, AnswererError
 from jobs.examining import ExamineError
+from jobs.queue import ON_DEVICE
 from studio.actions import ActionError
 from studio.latest import Latest
 from studio.machine import machine_sentence
@@ -51,13 +52,14 @@ class Studio:
         return {"revision": revision, "topics": topics, "machine": machine, **facts}
 
     def _top_facts(self) -> dict[str, Any]:
-        live = self.store.jobs(kinds=["train"], states=LIVE)
-        if live:  # a run may need the memory of a model that is kept warm for the next answer
+        kinds = sorted(ON_DEVICE)
+        live = self.store.jobs(kinds=kinds, states=LIVE)
+        if live:  # it may need the memory of a model that is kept warm for the next answer
             self.answerer.rest()
         return {
             "jobs": {
                 "running": len(live),
-                "queued": len(self.store.waiting(kinds=["train"])),
+                "queued": len(self.store.waiting(kinds=kinds)),
                 "open": live[0].id if live else None,
                 "name": live[0].name if live else "",
                 "step": int(live[0].progress.get("step") or 0) if live else 0,

@@ -139,15 +139,16 @@ def _of_runs(store: Store) -> list[Question]:
 
 
 def _listed(suite: Suite) -> Answer:
-    by = ", ".join(SCORES[key].title for key in suite.scores) or "not scored"
+    titles = ", ".join(SCORES[key].title for key in suite.scores)
     count = f"{suite.prompt_count:,} prompt{'' if suite.prompt_count == 1 else 's'}"
-    return {"key": suite.id, "name": suite.name, "fact": f"{count}, {suite.source}", "scores": by}
+    return {"key": suite.id, "name": suite.name, "fact": f"{count}, {suite.source}", "scores": titles or "not scored"}
 
 
 def _opened(store: Store, suite: Suite) -> Answer:
     runs = [suite_results.summary(store, run) for run in store.suite_runs(suite.id, LISTED)]
     return {
         **_listed(suite),
+        "scored": bool(suite.scores),
         "system": suite.system,
         "pattern": suite.pattern,
         "runs": [{**run, "key": run["id"]} for run in runs],

@@ -23,7 +23,7 @@ from engine.settings import RunSettings, SettingsError
 from engine.shape import SHAPE
 from jobs import snapshot, sources
 from jobs.ask import AnswererError
-from jobs.queue import queue_paused
+from jobs.queue import ON_DEVICE, queue_paused
 from jobs.start_adapter import split_kept
 from studio import actions, forms, train_facts, train_mix, train_settings
 from studio.page import Studio, problem_list, problems_of
@@ -239,7 +239,7 @@ class TrainEvents:
 
     def tell(self, queued: object) -> Updates:
         """The line under Start: what became of the run that was started here, else whether one would wait."""
-        ahead = len(self.store.jobs(kinds=["train"], states=["queued", *LIVE]))
+        ahead = len(self.store.jobs(kinds=sorted(ON_DEVICE), states=["queued", *LIVE]))
         job = self._job(queued)
         if job is None:
             waits = train_facts.PAUSED if queue_paused(self.store) else train_facts.wait_line(ahead)

@@ -19,7 +19,7 @@ from jobs.progress import job_sentence
 from jobs.queue import next_to_start
 from jobs.runner import Runner
 from jobs.worker import do
-from tests.workshop import add_base, shared_tiny_model
+from tests.workshop import add_base, shared_tiny_model, wait_for
 
 pytestmark = pytest.mark.usefixtures("one_thread_each")
 
@@ -118,6 +118,7 @@ def test_a_stop_keeps_what_was_answered(
     real = asking_suites._Work._report
 
     def then_stop(work: Any, seconds: float) -> None:
+        wait_for(lambda: store.job(job.id).progress["stage"] == "Answering", 30, "the word that answers are under way")
         real(work, seconds)
         work._lease.stop = how
         if how == "cancel":

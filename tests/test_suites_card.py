@@ -28,6 +28,7 @@ def test_a_suite_is_made_run_stopped_gone_on_with_deleted_and_brought_back(store
     )
     state = ask["suites_state"]({"suite": made["id"]})
     assert (state["rows"][0]["fact"], state["open"]["system"]) == ("2 prompts, typed", "Short.")
+    assert (state["rows"][0]["scores"], state["open"]["scored"]) == ("not scored", False)
     people = f"base-{base.id}"
     assert ask["suites_people"]({"people": people}) == {"names": ["base"], "problems": []}
     run = ask["suites_run"]({"suite": made["id"], "people": people, "temperature": 0, "max_tokens": 20})

@@ -218,6 +218,8 @@ def test_the_line_under_start_tells_who_waits_for_whom(store: Store, data_dir: P
     assert shown(events, events.tell(""), "line") == "Starts at once."
     job = store.job(int(shown(events, events.start(*chosen, *defaults(), "", "a" * 32), "queued")))
     assert shown(events, events.tell(""), "line") == "Waits for 1 run."
+    store.submit("suite", "questions", {"suite_run": 1})
+    assert shown(events, events.tell(""), "line") == "Waits for 2 runs."
     line.pause_queue(store, True)
     assert shown(events, events.tell(""), "line") == train_facts.PAUSED
     store.request_stop(job.id, "cancel", "test")

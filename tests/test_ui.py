@@ -139,6 +139,9 @@ def test_the_pulse_tells_what_changed_since_it_last_looked(studio: Studio) -> No
     after = studio.changes(before["revision"])
     assert "jobs" in after["topics"]
     assert after["jobs"]["queued"] == 1
+    studio.store.submit("suite", "questions", {"suite_run": 1})
+    assert studio.changes(after["revision"])["jobs"]["queued"] == 2
+    after = studio.changes(-1)
     assert studio.changes(after["revision"])["topics"] == []
 
 

@@ -95,7 +95,7 @@ class Suites {
     show(this.open, Boolean(open));
     if (!open) return;
     say(this.name, open.name);
-    say(this.fact, [`${open.fact}.`, `Scored by ${open.scores}.`, open.system && `System: ${open.system}`, open.pattern && `Pattern: ${open.pattern}`].filter(Boolean).join(" "));
+    say(this.fact, [`${open.fact}.`, open.scored ? `Scored by ${open.scores}.` : "Not scored.", open.system && `System: ${open.system}`, open.pattern && `Pattern: ${open.pattern}`].filter(Boolean).join(" "));
     this.live = open.runs.some((run) => run.live);
     keyed(this.runs, open.runs, (run) => makeRun(() => this.show(run.key)), (node, run) => updateRun(node, run, run.key === this.result.run));
     this.result.offer(open.runs);
