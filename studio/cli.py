@@ -26,7 +26,7 @@ from studio.line_commands import JobNumber, move_job, pause_run, queue
 from studio.log_commands import show_log
 from studio.model_commands import models
 from studio.notice_commands import notices
-from studio.options import PLAIN, AsJson, Commands, DataDir, with_settings
+from studio.options import PLAIN, AsJson, Commands, DataDir, Detach, with_settings
 from studio.suite_commands import commands as suites
 from studio.terminal import facts, plain, print_json, say, show, table
 from studio.words import ANEW
@@ -117,7 +117,7 @@ def train(
     stops: Annotated[
         bool, typer.Option("--stop-on-error", help="Cancel what still waits of a grid when one of its runs fails.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
+    detach: Detach = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     **values: object,
@@ -207,7 +207,7 @@ def run_again(
     epochs: Annotated[
         str, typer.Option(metavar="WHOLE", help=f"This many more, from the adapter it left. {ANEW}")
     ] = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Print the new job's number and do not wait.")] = False,
+    detach: Detach = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -226,7 +226,7 @@ jobs.command("duplicate")(duplicating(_see_through))
 @jobs.command("continue")
 def continue_run(
     number: JobNumber,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the job's number and do not wait.")] = False,
+    detach: Detach = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from studio.deferred import Deferred
 from studio.line_commands import JobNumber
-from studio.options import AsJson, DataDir, with_settings
+from studio.options import AsJson, DataDir, Detach, with_settings
 
 if TYPE_CHECKING:
     from adapters_store.store import Store
@@ -32,7 +32,7 @@ def duplicating(see_through: Callable[[Store, Job, bool, bool], None]) -> Callab
         name: Annotated[
             str, typer.Option("--name", metavar="NAME", help="What to call the adapter.", show_default=False)
         ] = "",
-        detach: Annotated[bool, typer.Option("--detach", help="Print the new job's number and do not wait.")] = False,
+        detach: Detach = False,
         as_json: AsJson = False,
         data_dir: DataDir = None,
         **values: object,

@@ -23,6 +23,7 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="FOLDER", help="The data folder.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Print the job and do not wait.")]
 PLAIN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 

@@ -13,7 +13,7 @@ import typer
 from studio.compare_commands import WHO, WHOM, named_people
 from studio.deferred import Deferred
 from studio.edge import CommandFailed, UsageError
-from studio.options import PLAIN, AsJson, Commands, DataDir
+from studio.options import PLAIN, AsJson, Commands, DataDir, Detach
 from studio.terminal import plain, show, table
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def run_suite(
     seed: Annotated[
         int, typer.Option(metavar="WHOLE", min=0, max=2**31 - 1, help="The same seed draws the same answer.")
     ] = 0,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the run's number and do not wait.")] = False,
+    detach: Detach = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -125,7 +125,7 @@ def run_suite(
 @commands.command("continue")
 def continue_run(
     number: RunNumber,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait.")] = False,
+    detach: Detach = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
