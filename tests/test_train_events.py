@@ -2,77 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import gradio as gr
 import pytest
 
 from adapters_store.store import Store
-from engine.settings import RATES, RunSettings, SettingsError, usable
+from engine.settings import RATES, RunSettings, usable
 from engine.sizing import count
-from jobs.ask import Answerer, AnswererError
+from jobs.ask import AnswererError
 from studio import actions, line, train_facts, train_methods
-from studio.page import Studio
-from studio.shell import FIELDS, Shell, hidden, html
-from studio.train_events import TrainEvents
-from studio.train_layout import Layout
 from studio.train_settings import ORDER
-from tests.furnish import add_adapter
-from tests.pages import in_a_loop
+from tests.train_bench import FACTS, PLAN, ListedAnswerer, add, defaults, make, shown, with_value
 
 pytestmark = pytest.mark.usefixtures("no_runner")
-
-LAYERS = [
-    {"path": f"model.layers.{n}.{part}", "name": part.split(".")[-1], "in": 64, "out": 32}
-    for n in range(2)
-    for part in ("mlp.up_proj", "self_attn.q_proj")
-]
-FACTS = {
-    "parameters": 99_000,
-    "layers": LAYERS,
-    "modules": [
-        {"path": layer["path"], "kind": "linear", "block": i // 2, "weight": [32, 64], "bias": 0}
-        for i, layer in enumerate(LAYERS)
-    ],
-    "blocks": 2,
-    "hidden": 64,
-    "embedding_width": 64,
-    "max_length": 256,
-    "vocabulary": 384,
-}
-PLAN = {
-    "steps": 90,
-    "steps_per_epoch": 30,
-    "tokens_per_epoch": 41_280,
-    "rows": 240,
-    "rows_cut": 0,
-    "validation_rows": 24,
-    "length": 256,
-    "longest": 200,
-}
-
-
-class ListedAnswerer:
-    """Answers each plan with the next thing of a list: a plan, or an error to raise. Waits while `hold` is not set."""
-
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
-        self.hold = threading.Event()
-        self.hold.set()
-
-    def request(self, kind: str, **payload: Any) -> dict[str, Any]:
-        assert kind == "plan"
-        self.asked = payload
-        assert self.hold.wait(10)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return dict(answer)
 
 
 @pytest.fixture
@@ -80,49 +24,6 @@ def base_path(tmp_path: Path) -> Path:
     folder = tmp_path / "base"
     folder.mkdir()
     return folder
-
-
-def make(store: Store, data_dir: Path, *answers: Any) -> TrainEvents:
-    studio = Studio(store, cast(Answerer, ListedAnswerer(*answers)), data_dir)
-
-    def build() -> TrainEvents:
-        page = gr.Blocks()
-        with page:
-            layout = Layout()
-            shell = Shell(page, gr.Tabs(), html(), *map(hidden, FIELDS))
-        return TrainEvents(studio, shell, layout)
-
-    return in_a_loop(build)
-
-
-def add(store: Store, base_path: Path) -> tuple[int, int]:
-    """A base with known layers and the first sample. Their ids."""
-    base = store.add_base_model(
-        name="small",
-        source="folder",
-        path=str(base_path),
-        folder=None,
-        fingerprint="sha256:0",
-        facts=FACTS,
-    )
-    actions.import_samples(store)
-    return base.id, store.data_sets()[0].id
-
-
-def defaults() -> list[Any]:
-    values = RunSettings(length=256).model_dump(mode="json")
-    return [[] if name == "target_modules" else values[name] for name in ORDER]
-
-
-def with_value(name: str, value: Any) -> list[Any]:
-    return [value if n == name else v for n, v in zip(ORDER, defaults(), strict=True)]
-
-
-def shown(events: TrainEvents, updates: dict[Any, Any], name: str) -> Any:
-    update = updates[getattr(events.ui, name)]
-    if isinstance(update, dict) and update.get("__type__") == "update":
-        return update["value"]
-    return update.value if isinstance(update, gr.HTML) else update
 
 
 def test_an_empty_page_chooses_the_first_base_and_sample(store: Store, data_dir: Path, base_path: Path) -> None:
@@ -359,68 +260,3 @@ def test_more_than_a_fifth_of_the_rows_cut_or_with_nothing_to_learn_is_warned_of
     assert shown.count("much is lost") == warned
     if cut == 30:
         assert "30 of 100 rows (30\N{NO-BREAK SPACE}%) are longer than 64 tokens" in shown
-
-
-# --- several data sets ------------------------------------------------------------------------------------------------
-
-
-def mixed(weight: object, *parts: object) -> str:
-    return json.dumps({"weight": weight, "parts": parts})
-
-
-def test_what_is_mixed_in_is_counted_told_and_queued(store: Store, data_dir: Path, base_path: Path) -> None:
-    base_id, first = add(store, base_path)
-    second = store.data_sets()[1]
-    portions = [{"an_epoch": 216, "aside": 24}, {"an_epoch": 1, "aside": 12}]
-    events = make(store, data_dir, {**PLAN, "portions": portions, "validation_is_like": True})
-    text = mixed("1", [second.id, "0.5"])
-    *_, last = events.count(base_id, first, text, *defaults())
-    figures = shown(events, last, "figures")
-    assert f"<li>{second.name}: 1 row an epoch, 12 aside</li>" in figures
-    assert "their loss flatters" in figures
-    asked = cast(ListedAnswerer, events.studio.answerer).asked["mixture"]
-    assert [(weight, list(files)) for _, weight, files in asked] == [(1.0, []), (0.5, [])]
-    events.start(base_id, first, *defaults(), text, "a" * 32)
-    assert [(data.id, weight) for data, weight in store.jobs()[0].mixture] == [(first, 1.0), (second.id, 0.5)]
-
-
-def test_weights_that_cannot_be_are_told_with_all_else_that_is_wrong(
-    store: Store, data_dir: Path, base_path: Path
-) -> None:
-    base_id, first = add(store, base_path)
-    second = store.data_sets()[1]
-    events, text = make(store, data_dir), mixed("", [second.id, "0"])
-    (only,) = events.count(base_id, first, text, *defaults())
-    assert "cannot be used" in shown(events, only, "head")
-    with pytest.raises(SettingsError) as told:
-        events.start(base_id, first, *with_value("epochs", 0), text, "a" * 32)
-    assert [re.split(r"[.,]", problem)[0] for problem in told.value.problems] == [
-        f"The weight of {store.data_set(first).name} is no number",
-        f"The weight of {second.name} is 0",
-        "Epochs is 0",
-    ]
-
-
-@pytest.mark.parametrize(
-    "nonsense",
-    ["{", "[]", "null", '{"parts": 7}', '{"parts": [[1, 2, 3], 4, ["1", 2], [null, 1], [99, 1]]}', "[" * 3000, 7, None],
-)
-def test_nonsense_mixed_in_is_nothing_mixed_in(store: Store, data_dir: Path, base_path: Path, nonsense: object) -> None:
-    base_id, first = add(store, base_path)
-    events = make(store, data_dir)
-    events.start(base_id, first, *defaults(), nonsense, "a" * 32)
-    assert store.jobs()[0].portions == []
-
-
-def test_the_piece_offers_all_sets_and_takes_over_what_an_adapter_has_learned_from(
-    store: Store, data_dir: Path, base_path: Path
-) -> None:
-    base_id, first = add(store, base_path)
-    second = store.data_sets()[1]
-    events = make(store, data_dir)
-    offered = shown(events, events.show(base_id, first, "", {}, *defaults()), "mix")
-    assert (offered["first"], len(offered["sets"])) == (first, len(store.data_sets()))
-    events.start(base_id, first, *defaults(), mixed("2", [second.id, "0.5"]), "a" * 32)
-    adapter = add_adapter(store, store.base_model(base_id), store.data_set(first), job_id=store.jobs()[0].id)
-    given = events.mix_of(adapter)["value"]["given"]
-    assert (given["weight"], given["parts"]) == (2.0, [[second.id, 0.5]])

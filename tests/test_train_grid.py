@@ -14,7 +14,7 @@ import pytest
 from adapters_store import store_line
 from adapters_store.store import Owner, Store
 from studio.train_grid import TrainGrid
-from tests.test_train_events import add, defaults, make
+from tests.train_bench import add, defaults, make
 
 pytestmark = pytest.mark.usefixtures("no_runner")
 

@@ -20,7 +20,7 @@ from studio.train_start import TrainStart
 from studio.ui import build_page
 from tests.furnish import add_adapter
 from tests.pages import in_a_loop
-from tests.test_train_events import ListedAnswerer, add, defaults, make, shown
+from tests.train_bench import ListedAnswerer, add, defaults, make, shown
 
 pytestmark = pytest.mark.usefixtures("no_runner")
 
