@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.adapter import AdapterOnDisk
+from engine.data.template import PLAIN
 from engine.models import LoadedBase
 
 _OF_BASES: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # frozen, so hashed once
@@ -29,10 +30,11 @@ def weights(base: LoadedBase, contestant: AdapterOnDisk | None) -> str:
     return _OF_BASES[base.model]
 
 
-def template(base: LoadedBase) -> str | None:
-    """SHA-256 of the chat template that wrote the prompt; None where the base has none of its own."""
-    text = base.tokenizer.chat_template
-    return hashlib.sha256(str(text).encode()).hexdigest() if text else None
+def template(base: LoadedBase, contestant: AdapterOnDisk | None) -> str | None:
+    """SHA-256 of the chat template that wrote a contestant's prompt: the one that travels with an adapter, or else the
+    base's own. None where it was plain words."""
+    text = base.tokenizer_of(contestant).chat_template
+    return hashlib.sha256(str(text).encode()).hexdigest() if text and text != PLAIN else None
 
 
 def _parts(adapter: AdapterOnDisk) -> Iterator[tuple[str, Tensor]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def proof(desk: Desk, payload: Mapping[str, Any], should_stop: Callable[[], bool]) -> Generator[dict[str, Any]]:
     """By contestant `weights`, the hash of the tensors that answered, `divergences`, and `along`, the pieces of its
-    answer as `engine.along.Piece`; and the template's hash."""
+    answer as `engine.along.Piece`, and `templates`, the hash of the chat template that wrote its prompt."""
     from engine import proof
     from engine.along import along
     from jobs.seats import messages_of
@@ -26,5 +26,5 @@ def proof(desk: Desk, payload: Mapping[str, Any], should_stop: Callable[[], bool
         "weights": [proof.weights(base, one) for one in contestants],
         "divergences": [one and one.divergence for one in read],
         "along": [one and one.pieces for one in read],
-        "template": proof.template(base),
+        "templates": [proof.template(base, one) for one in contestants],
     }

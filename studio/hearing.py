@@ -118,14 +118,15 @@ class Hearing:
         weights: list[str | None] = [None] * len(kept.answers)
         moved: list[float | None] = [None] * len(kept.answers)
         along: list[Any] = [None] * len(kept.answers)
-        templates: dict[str, str | None] = {}
+        templates: list[str | None] = [None] * len(kept.answers)
         for sitting, proof in zip(self.sittings, self._proofs, strict=True):
             if proof is None:
                 raise AnswererError("One of the models could not be asked for its proof any more.")
             for at, place in enumerate(sitting.places):
                 weights[place], moved[place] = proof["weights"][at], proof["divergences"][at]
-                templates[str(place)], along[place] = proof["template"], proof["along"][at]
-        how = {"template": templates["0"]} if len(self.sittings) == 1 else {"templates": templates}
+                templates[place], along[place] = proof["templates"][at], proof["along"][at]
+        by_place = {str(place): hashed for place, hashed in enumerate(templates)}
+        how = {"template": templates[0]} if len(set(templates)) == 1 else {"templates": by_place}
         self._store.keep_along(kept.id, along)
         return self._store.prove(kept.id, weights, moved, **how)
 

@@ -1,6 +1,7 @@
 """Questions with columns of every kind: each answers as it does alone, all is kept, and a replay gives the same."""
 
 import functools
+import hashlib
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from adapters_store.comparison_tables import Comparison
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, Owner
 from engine import adapter_files, checkpoint, merge, models
+from engine.data.known_templates import KNOWN
 from engine.methods import fit
 from engine.position import Position, StepReport
 from engine.settings import RunSettings
@@ -67,11 +69,13 @@ def trained(base: BaseModel, seed: int) -> tuple[Any, Any, dict[str, torch.Tenso
     return loaded, fitted, fitted.tensors()
 
 
-def adapter(store: Store, base: BaseModel, seed: int, name: str) -> Adapter:
+def adapter(store: Store, base: BaseModel, seed: int, name: str, template: str | None = None) -> Adapter:
     loaded, fitted, tensors = trained(base, seed)
     fitted.remove()
     with store.files.draft("adapters") as draft:
-        adapter_files.write(draft.path, tensors, base_name="t", settings=SETTINGS, model=loaded.model)
+        adapter_files.write(
+            draft.path, tensors, base_name="t", settings=SETTINGS, model=loaded.model, template=template
+        )
         folder = draft.publish()
     made = add_adapter(store, base, name=name, sha256=f"sha256:{name}")
     store.files.discard("adapters", made.folder)
@@ -152,6 +156,20 @@ def test_columns_of_every_kind_answer_as_they_do_alone_and_a_replay_gives_the_sa
     shown = kept_grid.of(store, kept)["columns"]
     assert shown[4]["what"].startswith("Checkpoint ")
     assert "no KL" in shown[5]["what"]
+
+
+def test_the_proof_names_the_template_that_wrote_each_prompt(store: Store, base: BaseModel, answerer: Answerer) -> None:
+    alpaca = KNOWN["alpaca"].text
+    taught = Contestant(base, adapter(store, base, 2, "taught", alpaca))
+    people = [Contestant(base, None), Contestant(base, adapter(store, base, 1, "one")), taught]
+    kept = hearing.ask(store, answerer, Question(people, "What is rain?", SAMPLING))
+    plain = load(Path(str(base.path))).tokenizer.chat_template
+    own, other = (hashlib.sha256(text.encode()).hexdigest() for text in (plain, alpaca))
+    assert kept.how["templates"] == {"0": own, "1": own, "2": other}
+    shown = kept_grid.of(store, kept)["columns"]
+    assert [one["how"].rpartition("template ")[2] for one in shown] == [own[:7], own[:7], other[:7]]
+    alone = hearing.ask(store, answerer, Question([taught], "What is rain?", SAMPLING))
+    assert (alone.how["template"], alone.answers[0].text) == (other, kept.answers[2].text)
 
 
 def test_samples_and_columns_of_their_own_are_drawn_openly_and_replayed(

@@ -42,7 +42,7 @@ class Told:
         return {
             "weights": ["aa11", "bb22", "bb22"],
             "divergences": [None, 0.41, 0.0001],
-            "template": "cc33",
+            "templates": ["cc33"] * 3,
             "along": [None] * 3,
         }
 

@@ -1,6 +1,7 @@
 """Proof of an answer: hashes that follow the tensors and nothing else."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 from engine import proof
 from engine.adapter import AdapterOnDisk
+from engine.data.known_templates import KNOWN
+from engine.data.template import PLAIN
 from engine.methods import fit
 from engine.methods.lora import LowRank
 from engine.models import LoadedBase, load
@@ -15,6 +18,7 @@ from engine.settings import RunSettings
 from tests.workshop import shared_tiny_model
 
 PROMPT = [{"role": "user", "content": "Question 3: what is rain?"}]
+ALPACA = KNOWN["alpaca"].text
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,14 @@ def test_hashes_tell_every_change_of_the_tensors_that_answer_and_nothing_else(ba
     assert hashes[0] == hashes[1] == hashes[2]
     assert len(set(hashes)) == 4
     assert all(len(hashed) == 64 for hashed in hashes)
+
+
+def test_the_template_is_the_one_that_wrote_the_prompt_of_this_contestant(base: LoadedBase) -> None:
+    own, taught = adapter(base, 0.3), dataclasses.replace(adapter(base, 0.3), template=ALPACA)
+    its_own = hashlib.sha256(str(base.tokenizer.chat_template).encode()).hexdigest()
+    assert proof.template(base, None) == proof.template(base, own) == its_own
+    assert proof.template(base, taught) == hashlib.sha256(ALPACA.encode()).hexdigest() != its_own
+    assert proof.template(base, dataclasses.replace(own, template=PLAIN)) is None
 
 
 def test_the_hash_of_a_base_is_the_same_for_the_same_files(base: LoadedBase) -> None:
