@@ -99,8 +99,11 @@ class AdapterShelf(Shelf):
             rows = session.scalars(select(Adapter).where(Adapter.id.in_(places)))
             return sorted(rows, key=lambda row: places[row.id]), found_ids[0][1] if found_ids else 0
 
-    def best_of_grid(self, grid: str, limit: int = 4) -> list[Adapter]:
-        """The adapters that runs of a grid have left, the lowest validation loss first, those without one last."""
+    def best_of_grid(self, grid: str, limit: int = 7) -> list[Adapter]:
+        """The adapters that runs of a grid have left, the lowest validation loss first, those without one last.
+
+        As many as stand beside their base in one comparison, unless `limit` says otherwise.
+        """
         made = select(Adapter).join(Job, Adapter.job_id == Job.id).where(Job.grid == grid, Adapter.deleted_at.is_(None))
         order = made.order_by(Adapter.validation_loss.is_(None), Adapter.validation_loss, Adapter.id)
         with self._database.reading() as session:

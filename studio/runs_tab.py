@@ -20,6 +20,7 @@ from adapters_store.tables import Job
 from jobs import runner
 from jobs.queue import SPARE_MEMORY, queue_paused, spares_memory
 from studio import actions, again, job_log, line, live_chart, run_facts, run_group
+from studio.contestants import MOST_COLUMNS
 from studio.latest import Latest
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, scripted
@@ -89,10 +90,10 @@ def number_of(event: gr.EventData, name: str) -> str:
 
 
 def _numbers_of(event: gr.EventData, name: str) -> str:
-    """Up to four numbers that came with an event, as text for a hidden field; nothing where one is none."""
+    """As many numbers of an event as stand beside a base, as text for a hidden field; nothing where one is none."""
     data = event._data if isinstance(event._data, dict) else {}
     given = data.get(name)
-    values = given[:4] if isinstance(given, list) else []
+    values = given[: MOST_COLUMNS - 1] if isinstance(given, list) else []
     sound = all(isinstance(one, int) and 0 < one < 2**53 for one in values)
     return ",".join(map(str, values)) if sound else ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -21,7 +22,7 @@ from adapters_store.tables import BaseModel, DataSet, Weighted
 from engine.data.split import split
 from engine.settings import SettingsError, parse
 from jobs.ask import Answerer
-from studio import cli, grid, run_group
+from studio import cli, contestants, grid, run_group, runs_tab
 from studio.actions import ActionError
 from studio.page import Studio
 from studio.runs_tab import answered, questions
@@ -112,6 +113,15 @@ def test_what_a_grid_left_is_compared_at_one_press_best_first(
         fn.__name__: answered(fn) for fn in questions(Studio(store, cast(Answerer, None), store.files.root))
     }
     assert ask["runs_state"]({"job": jobs[0].id})["open"]["grid"] == [made[2].id, made[0].id, made[1].id]
+    for number in range(8):
+        add_adapter(store, base, data, f"more-{number}", job_id=jobs[1].id, validation_loss=5.0 + number)
+    best = ask["runs_state"]({"job": jobs[0].id})["open"]["grid"]
+    assert best[:2] == [made[2].id, made[0].id]
+    assert len(best) == 7  # with their base they fill a comparison
+    event = cast(Any, SimpleNamespace(_data={"adapters": best}))
+    people = contestants.with_base(store, runs_tab._numbers_of(event, "adapters"))
+    assert [one.adapter.id for one in people if one.adapter] == best
+    assert (len(people), contestants.problems(people)) == (8, [])
     alone = store.submit("train", "alone", {})
     opened = ask["runs_state"]({"job": alone.id})["open"]
     assert (opened["grid"], opened["group"]) == ([], [])
