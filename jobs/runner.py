@@ -29,9 +29,10 @@ from adapters_store.tables import Job, Owner
 from jobs import process
 from jobs.devices import Place, not_here, places
 from jobs.notices import Herald
-from jobs.progress import goes_on
-from jobs.queue import ON_DEVICE, RESUMING, may_start, next_to_start
+from jobs.queue import ON_DEVICE, may_start, next_to_start
+from jobs.resuming import resume, resume_after_restart
 from jobs.verdict import verdict
+from jobs.workers import Workers
 
 log = logging.getLogger("runner")
 
@@ -40,11 +41,8 @@ LINGER = 5.0  # seconds without anything to do before it leaves
 STARTING = 3.0  # seconds a runner needs at most to take the lock; less than LINGER, see `ensure`
 CANCEL_GRACE = 8.0  # seconds a worker has to see that its job was cancelled, and to end
 KEEP_GRACE = 900.0  # seconds a worker has to measure a last time and save: ending it loses what it learned
-KILL_GRACE = 2.0  # seconds between asking and killing
-MOST_ATTEMPTS = 3  # of a run that is interrupted again and again; a person may try once more
 TRASH_SECONDS = 7 * 24 * 3600.0  # how long deleted adapters can be brought back
 
-AUTO_RESUME = "auto_resume"  # the setting: whether interrupted runs go on by themselves
 _last_start: dict[Path, tuple[float, subprocess.Popen[bytes]]] = {}
 
 
@@ -79,22 +77,21 @@ class Runner:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._workers: dict[int, subprocess.Popen[bytes]] = {}  # started here, by job id
+        self._workers = Workers(store)
         self._stop_seen: dict[int, float] = {}  # when a job's stop was first seen, monotonic
         self._looked_back = False
         self._herald = Herald(store)
         self._places: list[Place] | None = None  # asked for when the first run is to start
-        self._given: dict[int, str | None] = {}  # the devices of the workers started here, by job id
 
     def step(self) -> None:
         """Look once at workers, wishes and queue, and do what is due. StoreError when the library cannot be used."""
         if not self._looked_back:
-            self._resume_after_restart()
+            resume_after_restart(self._store)
             self._looked_back = True
         self._reap()
         live = self._store.jobs(states=LIVE, limit=1000)
         for job in live:
-            if not self._is_worked_on(job):
+            if not self._workers.work_on(job):
                 self._settle(job.id, None)
             elif job.stop:
                 self._enforce(job)
@@ -107,17 +104,11 @@ class Runner:
             return True
         return page_open(self._store.files.root)
 
-    def _is_worked_on(self, job: Job) -> bool:
-        return job.id in self._workers or (job.owner is not None and process.alive(job.owner))
-
     # --- workers that ended -----------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        for job_id, worker in list(self._workers.items()):
-            returncode = worker.poll()
-            if returncode is not None:
-                self._settle(job_id, returncode)
-                del self._workers[job_id]
+        for job_id, returncode in self._workers.ended():
+            self._settle(job_id, returncode)
 
     def _settle(self, job_id: int, returncode: int | None) -> None:
         """Give a job whose worker is gone its last state. `returncode` is None when nobody saw the end."""
@@ -129,38 +120,20 @@ class Runner:
             log.warning("job %s: %s (%s)", job.id, why, to)
             self._store.move(job.id, to, why=why, who="runner")
             if not job.stop:
-                self._continue(job.id)
+                resume(self._store, job.id)
         if returncode != 0:  # also after the last word of a job: what it no longer needs goes after that
             self._store.clear_strays()
         self._stop_seen.pop(job_id, None)
 
-    def _resume_after_restart(self) -> None:
-        """Queue the runs again that were interrupted because the machine went down."""
-        for job in self._store.jobs(kinds=RESUMING, states=["interrupted"], limit=1000)[::-1]:
-            if job.owner is not None and job.owner.boot != process.boot_id():
-                self._continue(job.id)
-
-    def _continue(self, job_id: int) -> None:
-        """Queue a run again that was interrupted without anybody wanting it: not for ever, and not if told not to."""
-        job = self._store.job(job_id)
-        if job.kind not in RESUMING or job.state != "interrupted" or not auto_resume(self._store):
-            return
-        # Not attempts: each pause makes one more of them, and so does each time with fewer rows at once.
-        times = sum((e.state_to, e.who) == ("interrupted", "runner") for e in self._store.job_events(job.id))
-        if times >= MOST_ATTEMPTS:
-            log.warning("job %s was interrupted %s times and is left to a person", job.id, times)
-            return
-        where = goes_on(job.kind, job.checkpoint_step)
-        self._store.move(job.id, "queued", why=f"{_first_sentence(job.why)} {where}", who="runner")
-
     def _give_up(self, job: Job, returncode: int) -> None:
         """A worker ended before it could claim its job. One that was killed says nothing about the job."""
         if self._store.claim(job.id, process.identify()):
-            why = f"The worker could not begin: it {process.how_it_ended(returncode)}. Its log is {self._log(job)}."
+            its_log = self._store.files.log(f"job-{job.id}")
+            why = f"The worker could not begin: it {process.how_it_ended(returncode)}. Its log is {its_log}."
             to = "failed" if returncode > 0 and job.checkpoint_step is None else "interrupted"
             self._store.move(job.id, to, why=why, who="runner")
             if returncode < 0:
-                self._continue(job.id)
+                resume(self._store, job.id)
 
     # --- stopping -------------------------------------------------------------------------------------------------
 
@@ -171,10 +144,7 @@ class Runner:
         if time.monotonic() - first < grace or job.owner is None:
             return
         log.warning("job %s did not stop within %.0f s; ending its worker", job.id, grace)
-        process.end(job.owner, KILL_GRACE)
-        worker = self._workers.pop(job.id, None)
-        if worker is not None:
-            process.let_go(worker)
+        self._workers.end(job)
         self._settle(job.id, None)
 
     # --- starting -------------------------------------------------------------------------------------------------
@@ -184,15 +154,10 @@ class Runner:
         waiting = may_start(self._store)
         # A worker that was started needs a moment to claim its job: that job is as good as begun.
         begun = [job for job in waiting if job.id in self._workers]
-        busy = [(job.kind, job.device) for job in live] + [(job.kind, self._given.get(job.id)) for job in begun]
+        busy = [(job.kind, job.device) for job in live] + [(job.kind, self._workers.device_of(job.id)) for job in begun]
         named = self._places_for(waiting)
         for job, device in next_to_start([job for job in waiting if job not in begun], busy, [*named]):
-            words = [str(job.id), "--data-dir", str(self._store.files.root)]
-            words += ["--device", device, "--visible", named[device].visible] if device else []
-            command = process.module_command("jobs.worker", *words)
-            self._workers[job.id] = process.start_detached(command, self._log(job))
-            self._given[job.id] = device
-            log.info("job %s (%s): worker %s %s", job.id, job.name, self._workers[job.id].pid, device or "")
+            self._workers.start(job, named[device] if device else None)
 
     def _places_for(self, waiting: list[Job]) -> dict[str, Place]:
         """The devices by name. A run for which one was chosen that is not here is paused, and says so."""
@@ -206,18 +171,6 @@ class Runner:
                 self._store.move(job.id, "paused", why=not_here(job.id, job.wanted_device, [*named]), who="runner")
                 waiting.remove(job)
         return named
-
-    def _log(self, job: Job) -> Path:
-        return self._store.files.log(f"job-{job.id}")
-
-
-def auto_resume(store: Store) -> bool:
-    """Whether runs that were interrupted go on by themselves."""
-    return store.recall(AUTO_RESUME, True) is not False
-
-
-def _first_sentence(text: str) -> str:
-    return text.partition(". ")[0].rstrip(".") + "."
 
 
 def page_open(root: Path) -> bool:

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import Job
     from jobs import queue as turns
-    from jobs import runner
+    from jobs import resuming
     from studio import actions, again, asking, doctor, line, records
 else:
-    runner, turns = Deferred("jobs.runner"), Deferred("jobs.queue")
+    resuming, turns = Deferred("jobs.resuming"), Deferred("jobs.queue")
     actions, again = Deferred("studio.actions"), Deferred("studio.again")
     asking, doctor, records = Deferred("studio.asking"), Deferred("studio.doctor"), Deferred("studio.records")
     line = Deferred("studio.line")
@@ -246,9 +246,9 @@ def auto_resume(
     """Let interrupted runs go on by themselves or not. If not, they wait for a person."""
     with asking.opened(data_dir) as store:
         if switch:
-            store.remember(runner.AUTO_RESUME, switch is OnOff.ON)
-        on = runner.auto_resume(store)
-    says = f"go on by themselves, up to {runner.MOST_ATTEMPTS} attempts" if on else "wait for a person"
+            store.remember(resuming.AUTO_RESUME, switch is OnOff.ON)
+        on = resuming.auto_resume(store)
+    says = f"go on by themselves, up to {resuming.MOST_ATTEMPTS} attempts" if on else "wait for a person"
     show(as_json, {"auto_resume": on}, f"Interrupted runs {says}.")
 
 

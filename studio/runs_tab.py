@@ -17,7 +17,7 @@ import gradio as gr
 from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job
-from jobs import runner
+from jobs import resuming
 from jobs.queue import SPARE_MEMORY, queue_paused, spares_memory
 from studio import actions, again, job_log, line, live_chart, run_facts, run_group
 from studio.contestants import MOST_COLUMNS
@@ -121,7 +121,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
             "going": known.going if revision > since else [],
             "open": _open(job) if job else None,
             "curve": _curve(job, asked) if job else None,
-            "auto_resume": runner.auto_resume(store),
+            "auto_resume": resuming.auto_resume(store),
             "spare_memory": spares_memory(store),
             "queue": {"paused": queue_paused(store), "says": line.PAUSED, "unlisted": known.unlisted},
         }
@@ -193,7 +193,7 @@ def _switches(store: Store) -> list[Callable[[object], Answer]]:
 
     def set_auto_resume(question: object) -> Answer:
         """Whether interrupted runs go on by themselves."""
-        store.remember(runner.AUTO_RESUME, _on(question))
+        store.remember(resuming.AUTO_RESUME, _on(question))
         return {}
 
     def set_spare_memory(question: object) -> Answer:

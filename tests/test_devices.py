@@ -80,7 +80,7 @@ def looked(store: Store, times: int = 1) -> None:
     one = Runner(store)
     for _ in range(times):
         one.step()
-    for worker in one._workers.values():
+    for worker in one._workers._started.values():
         worker.kill()
         worker.wait()
 

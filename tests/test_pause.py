@@ -10,9 +10,11 @@ import subprocess
 import pytest
 
 from adapters_store.store import Store
-from jobs import process, runner
+from jobs import process
 from jobs.ending import Ending
-from jobs.runner import Runner, verdict
+from jobs.resuming import MOST_ATTEMPTS
+from jobs.runner import Runner
+from jobs.verdict import verdict
 from jobs.worker import do
 from studio import again, cli, line, run_facts
 from studio.actions import ActionError
@@ -93,7 +95,7 @@ def test_what_is_being_saved_is_not_paused_any_more() -> None:
 def test_pauses_are_no_attempts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runner, "_start_next", lambda self: None)
     job = submit_run(store)
-    for _ in range(runner.MOST_ATTEMPTS):
+    for _ in range(MOST_ATTEMPTS):
         died(store, job.id)
         line.pause_run(store, job.id)
         Runner(store).step()

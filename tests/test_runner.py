@@ -20,8 +20,10 @@ from filelock import FileLock
 
 from adapters_store.store import Store
 from adapters_store.tables import Owner
-from jobs import process, runner
-from jobs.runner import AUTO_RESUME, Runner, ensure, page_open, verdict
+from jobs import process, runner, workers
+from jobs.resuming import AUTO_RESUME
+from jobs.runner import Runner, ensure, page_open
+from jobs.verdict import verdict
 from tests.workshop import ENDLESS, submit_run, wait_for, wait_for_state
 
 pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
@@ -126,7 +128,7 @@ def test_a_worker_that_does_not_listen_is_ended_when_its_job_is_cancelled(
     store: Store, processes: list[Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "CANCEL_GRACE", 0.2)
-    monkeypatch.setattr(runner, "KILL_GRACE", 0.2)
+    monkeypatch.setattr(workers, "KILL_GRACE", 0.2)
     job = submit_run(store, **ENDLESS)
     body = Runner(store)
     body.step()
@@ -324,7 +326,7 @@ def test_a_cancelled_job_in_the_queue_is_never_started(store: Store) -> None:
 
 def job_like(state: str, stop: str | None = None, **fields: Any) -> Any:
     known = {"id": 1, "kind": "train", "state": state, "stop": stop, "adapter_id": None, "checkpoint_step": None}
-    return SimpleNamespace(**{**known, "progress": {}, **fields})
+    return SimpleNamespace(**{**known, "pinned": 0, "progress": {}, **fields})
 
 
 def test_what_is_fetched_is_not_said_to_begin_from_a_first_step() -> None:

@@ -11,7 +11,8 @@ import pytest
 from adapters_store.files import Kind
 from adapters_store.store import Store
 from adapters_store.tables import Owner
-from jobs.runner import AUTO_RESUME, Runner
+from jobs.resuming import AUTO_RESUME
+from jobs.runner import Runner
 from studio import doctor
 
 GONE = Owner(2**22 + 1, 1.0, "another boot")

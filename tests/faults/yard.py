@@ -111,7 +111,7 @@ class Yard:
             assert time.monotonic() < deadline, f"job {job_id} is not begun"
             with self.nursery.instead_of_processes():
                 self.runner.step()
-            worker = self.runner._workers.get(job_id)
+            worker = self.runner._workers._started.get(job_id)
             if worker is not None and worker.poll() is None:
                 return worker  # type: ignore[return-value]
             if self.store.job(job_id).state == "interrupted":
