@@ -6,11 +6,11 @@ A grid is no row of its own: its runs share a name. Knows nothing about settings
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from adapters_store.store_line import LineShelf
+from adapters_store.store_remarks import RemarkShelf
 from adapters_store.tables import Job, Setting
 
 
-class GridShelf(LineShelf):
+class GridShelf(RemarkShelf):
     """The part of the store that is about grids."""
 
     def jobs_of_grid(self, grid: str) -> list[Job]:

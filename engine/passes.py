@@ -12,7 +12,7 @@ Knows nothing about optimizers, steps or what is trained.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -35,14 +35,23 @@ class Passes:
         pack: whether rows may be packed; they are where a test vouches for it.
         light: whether states are computed again on the way back: less memory, about a third more work.
         compiled: whether to learn with compiled blocks, where nothing hinders it.
+        measured: called after each part of the rows that are measured, since all of them may take long.
     """
 
-    def __init__(self, base: LoadedBase, pack: bool = True, light: bool = False, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        base: LoadedBase,
+        pack: bool = True,
+        light: bool = False,
+        compiled: bool = False,
+        measured: Callable[[], None] = lambda: None,
+    ) -> None:
         self.base = base
         self.parts = head.decoder_and_head(base.model)
         self.packed = pack and self.parts is not None and packing.can_pack(base.model)
         self.light = light and bool(getattr(base.model, "supports_gradient_checkpointing", False))
         self.share = not _drops(base.model)
+        self._measured = measured
         self.hindered = compiling.hindrance(base.device.kind) if compiled else ""
         self.compiled = CompiledBlocks(base.model) if compiled and not self.hindered else None
 
@@ -83,8 +92,13 @@ class Passes:
         self.base.model.eval()
         ordered = sorted(examples, key=lambda e: len(e.ids))  # rows of like length together: less padding
         with self._arranged():
-            total = sum(self._loss(part).item() for part in chunks(ordered, rows_at_once))
+            total = sum(self._part(part) for part in chunks(ordered, rows_at_once))
         return total / sum(e.answer_tokens for e in examples)
+
+    def _part(self, examples: Sequence[Example]) -> float:
+        loss = self._loss(examples).item()
+        self._measured()
+        return loss
 
     @contextmanager
     def _arranged(self, learning: bool = False) -> Iterator[None]:
@@ -151,9 +165,11 @@ def summed_loss(base: LoadedBase, examples: Sequence[Example]) -> Tensor:
     return F.cross_entropy(logits[:, :-1][learned].float(), wanted[learned], reduction="sum")
 
 
-def validation_loss(base: LoadedBase, examples: Sequence[Example], rows_at_once: int) -> float | None:
-    """Mean cross-entropy per answer token of the model as it stands; None without rows."""
-    return Passes(base).measure(examples, rows_at_once) if examples else None
+def validation_loss(
+    base: LoadedBase, examples: Sequence[Example], rows_at_once: int, measured: Callable[[], None] = lambda: None
+) -> float | None:
+    """Mean cross-entropy per answer token of the model as it stands; None without rows. `measured` as of `Passes`."""
+    return Passes(base, measured=measured).measure(examples, rows_at_once) if examples else None
 
 
 def _padded(base: LoadedBase, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:

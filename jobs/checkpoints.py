@@ -112,6 +112,7 @@ class Checkpoints:
         if position.step in (0, self._kept_step):
             return
         began = time.monotonic()
+        self._lease.at_length("Writing a checkpoint")
         try:
             self._publish(position, course)
             self._kept_step = position.step

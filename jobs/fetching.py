@@ -119,10 +119,15 @@ class _Fetch:
     def _progress(self, stage: str, done: int, total: int) -> None:
         self.ending.check()
         self.lease.report(stage=stage, done_bytes=done or None, total_bytes=total or None)
+        if done < total:
+            self.lease.moved(stage)
+        else:  # it is checked, or converted
+            self.lease.at_length(stage)
 
     def _look(self, path: Path) -> Settings:
         """What is to be remembered of the model in this folder."""
-        self.lease.report(stage="Looking at the model", done_bytes=None, total_bytes=None)
+        self.lease.report(done_bytes=None, total_bytes=None)
+        self.lease.say("Looking at the model")
         name = self.settings.get("name") or starter.STARTER_NAME
         return {"name": name, "facts": models.describe(path), "fingerprint": models.fingerprint(path)}
 

@@ -19,14 +19,13 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from adapters_store.errors import StoreError
 from adapters_store.store import Store
 from adapters_store.tables import Job
-from jobs import process
+from jobs import job_notes, process
 from jobs.progress import job_sentence
 from jobs.queue import ON_DEVICE
 
@@ -126,7 +125,7 @@ def tell(store: Store, job: Job, notices: Notices) -> list[str]:
     ways = [_command(store, job, notices.command), _webhook(job, notices)]
     said = sorted((one for one in ways if one), key=lambda one: one.endswith("told."))
     for one in said:
-        _note(store, job, one)
+        job_notes.write(store, job, one, "notices", warning=not one.endswith("told."))
     return said
 
 
@@ -176,13 +175,6 @@ def _post(address: str, body: bytes) -> int:
 def place(address: str) -> str:
     """An address for a log: what stands behind the host may be a secret."""
     return urlsplit(address).netloc
-
-
-def _note(store: Store, job: Job, sentence: str) -> None:
-    at = datetime.now().strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
-    level = "INFO" if sentence.endswith("told.") else "WARNING"
-    with _log_of(store, job).open("a", encoding="utf-8") as file:
-        file.write(f"{at} notices {level} {sentence}\n")
 
 
 def _log_of(store: Store, job: Job) -> Any:

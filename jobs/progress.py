@@ -102,7 +102,12 @@ def job_sentence(job: Progressing) -> str:
         "failed": lambda: job.why or "It failed. The log has the details.",
     }
     interruption = _interruption(job.progress) if job.state in TELLING else ""
-    return _joined([sentences[job.state](), interruption])
+    return _joined([_remark(job), sentences[job.state](), interruption])
+
+
+def _remark(job: Progressing) -> str:
+    """What is said about a job while it is worked on, such as that nothing moves."""
+    return job.why if job.state in ("starting", "running", "finishing") else ""
 
 
 def measured(kind: str) -> tuple[str, str]:
@@ -151,7 +156,7 @@ def _training(job: Progressing) -> str:
     if not p.get("step"):
         return FIRST_STEPS if p.get("steps") else _stage(job) or FIRST_STEPS
     said = [f"Step {p['step']} of {p['steps']}.", _loss(p), _validation(p)]
-    if p.get("seconds_left") is not None:
+    if p.get("seconds_left") is not None and not job.why:
         said.append(f"About {duration(p['seconds_left'])} left.")
     return _joined(said)
 

@@ -116,10 +116,11 @@ class Lease:
         self._store = store
         self._on_cancel = on_cancel
         self._void = False
-        self._pending = threading.Lock()  # guards the three below
+        self._pending = threading.Lock()  # guards the four below
         self._newest: dict[str, Any] = {}  # the metric of the newest step, handed in or not
         self._metrics: dict[int, dict[str, Any]] = {}
         self._progress: dict[str, Any] = {}
+        self._signs: dict[str, Any] = {}  # of progress, not worth a commit of their own
         self._handing_in = threading.Lock()  # one flush at a time, so that rows stay in order
         self._reported_at = -math.inf
         self._beat_at = time.monotonic()
@@ -174,8 +175,22 @@ class Lease:
         self._metrics[step] = self._newest
 
     def say(self, stage: str) -> None:
-        """Tell people what goes on before there is a step to count."""
+        """Tell people what goes on before there is a step to count; it may take long."""
         self.report(stage=stage)
+        self.at_length(stage)
+
+    def moved(self, doing: str) -> None:
+        """Tell that a small piece of the work was done, and what comes now. Costs nothing: it goes in with a report, or
+        with the next heartbeat, and tells a worker that works from one that hangs."""
+        self._sign(doing, piecewise=True)
+
+    def at_length(self, doing: str) -> None:
+        """Tell that what begins now says nothing until it is over, such as the loading of a model."""
+        self._sign(doing, piecewise=False)
+
+    def _sign(self, doing: str, piecewise: bool) -> None:
+        with self._pending:
+            self._signs = {"doing": doing, "piecewise": piecewise, "moved_at": time.time()}
 
     def move(self, to: str, why: str = "") -> None:
         """Change the job's state, after handing in what was measured. LeaseLost if it is not ours any more."""
@@ -194,10 +209,10 @@ class Lease:
         """Write what is pending in one transaction; on an error it stays pending. LeaseLost, StoreError."""
         with self._handing_in:
             with self._pending:
-                metrics, progress = self._metrics, self._progress
-                self._metrics, self._progress = {}, {}
-            if not metrics and not progress:
-                return
+                if not self._metrics and not self._progress:
+                    return
+                metrics, progress = self._metrics, {**self._progress, **self._signs}
+                self._metrics, self._progress, self._signs = {}, {}, {}
             try:
                 self._store.report(self.job.id, self.job.token, metrics=list(metrics.values()), progress=progress)
             except BaseException:
@@ -230,7 +245,7 @@ class Lease:
         if now - self._reported_at >= REPORT:
             self.hand_in()
         if now - self._beat_at >= BEAT:
-            self._store.beat(self.job.id, self.job.token)
+            self._beat()
             self._beat_at = now
         row = self._store.job(self.job.id)
         self.stop = row.stop
@@ -238,6 +253,15 @@ class Lease:
             self._call_off()
         if row.token != self.job.token:
             raise LeaseLost(f"Job {row.id} was given to another worker.")
+
+    def _beat(self) -> None:
+        with self._pending:
+            self._progress.update(self._signs)
+            moved, self._signs = bool(self._signs), {}
+        if moved:
+            self.hand_in()
+        else:
+            self._store.beat(self.job.id, self.job.token)
 
     def _call_off(self) -> None:
         if not self._void:

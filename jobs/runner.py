@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from adapters_store.errors import StoreError
+from adapters_store.errors import LeaseLost, StoreError
 from adapters_store.files import DataFolder
 from adapters_store.states import LIVE
 from adapters_store.store import Store
@@ -31,6 +31,7 @@ from jobs.devices import Place, not_here, places
 from jobs.notices import Herald
 from jobs.queue import ON_DEVICE, may_start, next_to_start
 from jobs.resuming import resume, resume_after_restart
+from jobs.stalls import Watch
 from jobs.verdict import verdict
 from jobs.workers import Workers
 
@@ -78,6 +79,7 @@ class Runner:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._workers = Workers(store)
+        self._watch = Watch(store)
         self._stop_seen: dict[int, float] = {}  # when a job's stop was first seen, monotonic
         self._looked_back = False
         self._herald = Herald(store)
@@ -86,7 +88,7 @@ class Runner:
     def step(self) -> None:
         """Look once at workers, wishes and queue, and do what is due. StoreError when the library cannot be used."""
         if not self._looked_back:
-            resume_after_restart(self._store)
+            self._look_back()
             self._looked_back = True
         self._reap()
         live = self._store.jobs(states=LIVE, limit=1000)
@@ -95,8 +97,17 @@ class Runner:
                 self._settle(job.id, None)
             elif job.stop:
                 self._enforce(job)
+        for job, why in self._watch.look(self._store.jobs(states=LIVE, limit=1000)):
+            self._break_off(job, why)
         self._start_next()
         self._herald.look()
+
+    def _look_back(self) -> None:
+        """Do what the runner before may have left undone."""
+        resume_after_restart(self._store)
+        for job in self._store.jobs(states=["interrupted"], limit=1000):
+            if self._workers.work_on(job):
+                self._workers.end(job)
 
     def busy(self) -> bool:
         """Whether a worker lives, a job waits that may start, somebody is told of an end, or a page is open."""
@@ -146,6 +157,23 @@ class Runner:
         log.warning("job %s did not stop within %.0f s; ending its worker", job.id, grace)
         self._workers.end(job)
         self._settle(job.id, None)
+
+    def _break_off(self, job: Job, why: str) -> None:
+        """End a worker that makes no progress. First it loses the job: whatever it still does counts no more."""
+        try:
+            self._store.move(job.id, "interrupted", why=why, who="runner", token=job.token)
+        except LeaseLost:  # it has just ended by itself
+            return
+        log.warning("job %s: %s", job.id, why)
+        self._end_for_good(job)
+
+    def _end_for_good(self, job: Job) -> None:
+        """End the worker of an interrupted job; then the job may go on."""
+        if not self._workers.end(job):
+            log.warning("job %s: its worker, process %s, cannot be ended", job.id, job.owner and job.owner.pid)
+            return
+        resume(self._store, job.id)
+        self._store.clear_strays()
 
     # --- starting -------------------------------------------------------------------------------------------------
 

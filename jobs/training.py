@@ -7,7 +7,7 @@ worker claims its job, and what becomes of errors, is in `worker.py`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,9 +95,9 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     lease.move("running")
     with ending.may_interrupt():
         if state is None:
-            under_way = _begun(store, loaded, prepared, settings, start)
+            under_way = _begun(store, lease, loaded, prepared, settings, start)
         else:
-            under_way = _gone_on(loaded, prepared, settings, state)
+            under_way = _gone_on(lease, loaded, prepared, settings, state)
             del state  # its tensors are in the model now, and may be as large
     _train(lease, ending, checkpoints, under_way)
     course, fitted = under_way.course, under_way.position.fitted
@@ -135,31 +135,50 @@ def _tokens(store: Store, lease: Lease, tokenizer: Any, data: DataSet, limit: in
 
 
 def _begun(
-    store: Store, loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, start: Adapter | None
+    store: Store,
+    lease: Lease,
+    loaded: models.LoadedBase,
+    prepared: Prepared,
+    settings: RunSettings,
+    start: Adapter | None,
 ) -> UnderWay:
     """A run before its first step."""
     # Before anything is put on the base: an adapter, and a soft prompt, begin elsewhere than the base.
     alone = start is not None or settings.method == "prompt"
-    measured = validation_loss(loaded, prepared.validation, settings.micro_batch) if alone else None
+    told = _measuring(lease)
+    measured = validation_loss(loaded, prepared.validation, settings.micro_batch, told) if alone else None
     position = Position(fit(loaded.model, settings), settings, loaded.device.kind)
     if start is not None:
         load_stored(position.fitted, adapter_files.read(store.adapter_path(start)))
-    return _under_way(loaded, prepared, settings, position, Course(measured, goes_on=start is not None))
+    return _under_way(lease, loaded, prepared, settings, position, Course(measured, goes_on=start is not None))
 
 
-def _gone_on(loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, state: Checkpoint) -> UnderWay:
+def _gone_on(
+    lease: Lease, loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, state: Checkpoint
+) -> UnderWay:
     """A run where a checkpoint left it."""
     position = Position(fit(loaded.model, settings), settings, loaded.device.kind)
     state.resume(position)
     course = Course.from_notes(state.course, state.tensors["kept"])
-    return _under_way(loaded, prepared, settings, position, course)
+    return _under_way(lease, loaded, prepared, settings, position, course)
 
 
 def _under_way(
-    loaded: models.LoadedBase, prepared: Prepared, settings: RunSettings, position: Position, course: Course
+    lease: Lease,
+    loaded: models.LoadedBase,
+    prepared: Prepared,
+    settings: RunSettings,
+    position: Position,
+    course: Course,
 ) -> UnderWay:
-    passes = Passes(loaded, light=settings.gradient_checkpointing, compiled=settings.compiled)
+    light, compiled = settings.gradient_checkpointing, settings.compiled
+    passes = Passes(loaded, light=light, compiled=compiled, measured=_measuring(lease))
     return UnderWay(loaded, prepared, settings, position, course, passes)
+
+
+def _measuring(lease: Lease) -> Callable[[], None]:
+    """What is called while a run is measured, which may take long."""
+    return lambda: lease.moved("measuring")
 
 
 def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, RunSettings]:
@@ -181,6 +200,7 @@ def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay
     """
 
     def should_stop() -> bool:
+        lease.moved(f"learning step {position.step + 1}")
         ending.check()
         return lease.stop == "keep"
 

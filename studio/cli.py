@@ -8,7 +8,6 @@ be. Imports neither torch nor Gradio; what the commands do is in `actions.py`, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,27 +27,18 @@ from studio.model_commands import models
 from studio.notice_commands import notices
 from studio.options import PLAIN, AsJson, Commands, DataDir, Detach, with_settings
 from studio.suite_commands import commands as suites
+from studio.switch_commands import auto_resume, end_stalled, spare_memory
 from studio.terminal import facts, plain, print_json, say, show, table
 from studio.words import ANEW
 
 if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import Job
-    from jobs import queue as turns
-    from jobs import resuming
     from studio import actions, again, asking, doctor, line, records
 else:
-    resuming, turns = Deferred("jobs.resuming"), Deferred("jobs.queue")
     actions, again = Deferred("studio.actions"), Deferred("studio.again")
     asking, doctor, records = Deferred("studio.asking"), Deferred("studio.doctor"), Deferred("studio.records")
     line = Deferred("studio.line")
-
-
-class OnOff(StrEnum):
-    """A switch."""
-
-    ON = "on"
-    OFF = "off"
 
 
 app = Commands(help="LoRA Studio for scripts.", add_completion=False, **PLAIN)
@@ -235,38 +225,9 @@ def continue_run(
         _see_through(store, again.after_interruption(store, store.job(number)), detach, as_json)
 
 
-@jobs.command("auto-resume")
-def auto_resume(
-    switch: Annotated[
-        OnOff | None, typer.Argument(metavar="on|off", help="Left out: say which it is.", show_default=False)
-    ] = None,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Let interrupted runs go on by themselves or not. If not, they wait for a person."""
-    with asking.opened(data_dir) as store:
-        if switch:
-            store.remember(resuming.AUTO_RESUME, switch is OnOff.ON)
-        on = resuming.auto_resume(store)
-    says = f"go on by themselves, up to {resuming.MOST_ATTEMPTS} attempts" if on else "wait for a person"
-    show(as_json, {"auto_resume": on}, f"Interrupted runs {says}.")
-
-
-@jobs.command("spare-memory")
-def spare_memory(
-    switch: Annotated[
-        OnOff | None, typer.Argument(metavar="on|off", help="Left out: say which it is.", show_default=False)
-    ] = None,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Halve the rows at once where memory is too small. Off, such a run fails and says what to change."""
-    with asking.opened(data_dir) as store:
-        if switch:
-            store.remember(turns.SPARE_MEMORY, switch is OnOff.ON)
-        on = turns.spares_memory(store)
-    says = "go on with half as many rows at once" if on else "fail and say what to change"
-    show(as_json, {"spare_memory": on}, f"Runs for which memory is too small {says}.")
+jobs.command("auto-resume")(auto_resume)
+jobs.command("spare-memory")(spare_memory)
+jobs.command("end-stalled")(end_stalled)
 
 
 # --- health -------------------------------------------------------------------------------------------------------

@@ -154,6 +154,10 @@ def _waiting(job: Job, place: int, count: int) -> Facts:
 
 
 def _progress_fact(job: Job) -> str:
+    return f"no progress, {_how_far(job)}" if job.why else _how_far(job)
+
+
+def _how_far(job: Job) -> str:
     seen = job.progress
     if job.kind == "fetch" and seen.get("total_bytes"):
         return f"{float(seen.get('done_bytes') or 0) / 1e6:,.0f} of {float(seen['total_bytes']) / 1e6:,.0f} MB"
@@ -166,7 +170,7 @@ def _progress_fact(job: Job) -> str:
 
 def _left(job: Job) -> str:
     seconds = job.progress.get("seconds_left")
-    return f"{duration(float(seconds))} left" if seconds else ""
+    return f"{duration(float(seconds))} left" if seconds and not job.why else ""
 
 
 def _place(place: int) -> str:

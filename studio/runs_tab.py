@@ -17,7 +17,7 @@ import gradio as gr
 from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Job
-from jobs import resuming
+from jobs import resuming, stalls
 from jobs.queue import SPARE_MEMORY, queue_paused, spares_memory
 from studio import actions, again, job_log, line, live_chart, run_facts, run_group
 from studio.contestants import MOST_COLUMNS
@@ -123,6 +123,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
             "curve": _curve(job, asked) if job else None,
             "auto_resume": resuming.auto_resume(store),
             "spare_memory": spares_memory(store),
+            "end_stalled": stalls.ends_stalled(store),
             "queue": {"paused": queue_paused(store), "says": line.PAUSED, "unlisted": known.unlisted},
         }
 
@@ -201,7 +202,12 @@ def _switches(store: Store) -> list[Callable[[object], Answer]]:
         store.remember(SPARE_MEMORY, _on(question))
         return {}
 
-    return [set_auto_resume, set_spare_memory]
+    def set_end_stalled(question: object) -> Answer:
+        """Whether workers that make no progress are ended."""
+        store.remember(stalls.END_STALLED, _on(question))
+        return {}
+
+    return [set_auto_resume, set_spare_memory, set_end_stalled]
 
 
 def _on(question: object) -> bool:

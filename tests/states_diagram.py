@@ -20,7 +20,7 @@ MEANING = {
     "running": "The worker does it.",
     "finishing": "The worker saves what came of it.",
     "paused": "A person paused it. It goes on from its checkpoint when a person says so, and never by itself.",
-    "interrupted": "Its worker is gone. A run goes on from its checkpoint, by itself at most three times.",
+    "interrupted": "Its worker is gone or was ended. A run goes on from its checkpoint, by itself at most three times.",
     "completed": "Done.",
     "stopped": "Ended early by a person or a time limit; what was learned is kept.",
     "cancelled": "Ended by a person; nothing is kept.",
@@ -34,7 +34,7 @@ CAUSE = {
     "queued": "continue",
     "cancelled": "cancel",
     "failed": "error",
-    "interrupted": "worker gone",
+    "interrupted": "worker gone, or without progress",
     "completed": "saved",
     "stopped": "saved early",
 }

@@ -293,7 +293,7 @@ def test_a_run_that_was_to_stop_does_not_begin_again(store: Store, started: list
     assert (store.job(job.id).state, started) == ("interrupted", [])
 
 
-def test_a_living_worker_is_left_alone_however_long_it_says_nothing(store: Store) -> None:
+def test_a_clock_that_jumps_ends_no_worker(store: Store) -> None:
     job = submit_run(store)
     store.claim(job.id, process.identify())
     store.clock = lambda: time.time() + 24 * 3600

@@ -102,7 +102,7 @@ def test_an_interrupted_run_is_discarded_with_its_checkpoints(store: Store, ask:
     assert store.files.published("checkpoints") == []
 
 
-@pytest.mark.parametrize("switch", ["auto_resume", "spare_memory"])
+@pytest.mark.parametrize("switch", ["auto_resume", "spare_memory", "end_stalled"])
 def test_how_runs_go_on_by_themselves_is_remembered(ask: dict[str, Ask], switch: str) -> None:
     assert ask["runs_state"]({})[switch] is True
     for on in (False, True):

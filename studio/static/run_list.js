@@ -19,13 +19,15 @@ export class RunList {
     this.groups = {};
     this.auto = switchOf("Interrupted runs go on by themselves", (on) => ask("set_auto_resume", { on }));
     this.spare = switchOf("Out of memory: go on with half the rows at once", (on) => ask("set_spare_memory", { on }));
+    this.stalled = switchOf("No progress: end the worker after a while", (on) => ask("set_end_stalled", { on }));
     this.element = this.build();
   }
 
   /** `rows` is all of the list, or nothing where only what is `going` can have changed. */
-  show({ rows, going, auto_resume: auto, spare_memory: spare, queue }) {
+  show({ rows, going, auto_resume: auto, spare_memory: spare, end_stalled: stalled, queue }) {
     this.auto.box.checked = auto;
     this.spare.box.checked = spare;
+    this.stalled.box.checked = stalled;
     this.line.show(queue);
     if (rows) this.showRows(rows);
     else for (const row of going) this.showGoing(row);
@@ -79,7 +81,7 @@ export class RunList {
       more.setAttribute("aria-expanded", "true");
       this.element.classList.add("all");
     });
-    const switches = h("div", { class: "runs-switches" }, this.auto.label, this.spare.label, pause);
+    const switches = h("div", { class: "runs-switches" }, this.auto.label, this.spare.label, this.stalled.label, pause);
     return h("nav", { class: "runs-list", "aria-label": "Runs", hidden: true }, h("h2", { class: "for-readers" }, "Runs"), notice, now, queue, more, done, switches, told);
   }
 
