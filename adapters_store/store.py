@@ -23,6 +23,7 @@ from adapters_store.store_comparisons import ComparisonShelf
 from adapters_store.store_curves import CurveShelf
 from adapters_store.store_data import DataShelf
 from adapters_store.store_jobs import JobShelf
+from adapters_store.store_pins import PinShelf
 from adapters_store.store_suites import SuiteShelf
 from adapters_store.tables import Adapter, BaseModel, Checkpoint, DataSet, Job, JobEvent, Metric, Owner, Setting
 
@@ -52,7 +53,9 @@ MAKERS: dict[Kind, frozenset[str]] = {  # the kinds of jobs that publish folders
 }
 
 
-class Store(JobShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf, CloserShelf, SuiteShelf):
+class Store(
+    JobShelf, PinShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf, CloserShelf, SuiteShelf
+):
     """The library of one data folder. Safe to share between threads; each process opens its own."""
 
     # --- base models ----------------------------------------------------------------------------------------------

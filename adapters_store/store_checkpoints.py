@@ -1,7 +1,7 @@
-"""The checkpoints of runs that have not ended: the last KEPT of each.
+"""The checkpoints of runs: the last KEPT of each until it has ended, and those that a person has pinned.
 
 A checkpoint is a published folder and a row; without the row it does not count. When its run has ended for good, both
-go. Knows nothing about what is in a checkpoint, or whether a run can use it.
+go, unless it is pinned. Knows nothing about what is in a checkpoint, or whether a run can use it.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class CheckpointShelf(Shelf):
         return self.files.path("checkpoints", checkpoint.folder)
 
     def add_checkpoint(self, job_id: int, token: int, *, step: int, folder: str) -> Checkpoint:
-        """List a published checkpoint of the run held under `token`, and let go of all but the last KEPT.
+        """List a published checkpoint of the run held under `token`. The last KEPT stay, and pinned ones.
 
         The same folder again gives the same row. LeaseLost if the job is no longer the caller's.
         """
@@ -45,15 +45,15 @@ class CheckpointShelf(Shelf):
             if row is None:
                 row = added(session, Checkpoint(job_id=job_id, step=step, folder=folder, created_at=self.clock()))
                 mark_changed(session, "jobs")
-            newest = select(Checkpoint.id).where(Checkpoint.job_id == job_id).order_by(Checkpoint.id.desc())
-            old = drop_rows(session, job_id, Checkpoint.id.not_in(newest.limit(KEPT)))
+            old = let_go_of_old(session, job_id)
         self._discard(old)
         return row
 
     def rewind(self, job_id: int, token: int, step: int | None) -> None:
         """Take a run back to its checkpoint of `step`; None: to its beginning.
 
-        What was measured after it, and later checkpoints, are forgotten. LeaseLost as `add_checkpoint`.
+        What was measured after it, and later checkpoints that are not pinned, are forgotten. LeaseLost as
+        `add_checkpoint`.
         """
         with self._database.writing() as session:
             check_lease(session, job_id, token)
@@ -78,9 +78,22 @@ class CheckpointShelf(Shelf):
 
 
 def drop_rows(session: Session, job_id: int, *which: ColumnElement[bool]) -> list[str]:
-    """Forget the checkpoints of a run, or those of them that meet the conditions; the folders that are now free."""
-    dropping = delete(Checkpoint).where(Checkpoint.job_id == job_id, *which).returning(Checkpoint.folder)
-    return list(session.scalars(dropping))
+    """Forget the checkpoints of a run that are not pinned, or those of them that meet the conditions.
+
+    The folders that are now free.
+    """
+    own = (Checkpoint.job_id == job_id, Checkpoint.pinned.is_(False))
+    return list(session.scalars(delete(Checkpoint).where(*own, *which).returning(Checkpoint.folder)))
+
+
+def let_go_of_old(session: Session, job_id: int, *, ended: bool = False) -> list[str]:
+    """Forget the checkpoints that a run does not need: all but the last KEPT, and once it has `ended` these too.
+
+    Pinned ones are not counted among the last: the run may have gone back behind them. The folders that are now free.
+    """
+    own = select(Checkpoint.id).where(Checkpoint.job_id == job_id, Checkpoint.pinned.is_(False))
+    newest = own.order_by(Checkpoint.id.desc()).limit(KEPT)
+    return drop_rows(session, job_id, *([] if ended else [Checkpoint.id.not_in(newest)]))
 
 
 def forget_after(session: Session, job: Job, step: int | None) -> None:

@@ -24,8 +24,8 @@ from adapters_store.tables import MEASURED, Adapter, BaseModel, DataSet, Job, Jo
 KINDS = ("train", "fetch", "import", "export", "data", "examine", "clean", "suite")
 
 
-_ENOUGH = "Not to be continued. Nothing was kept."
-_CANCELLED = {"queued": "Cancelled before it began.", "paused": _ENOUGH, "interrupted": _ENOUGH}
+_ENOUGH = "Not to be continued. Nothing was kept"
+_CANCELLED = {"queued": "Cancelled before it began", "paused": _ENOUGH, "interrupted": _ENOUGH}
 _ANSWERED = "Not to be continued. What was answered is kept."  # said of a suite
 
 
@@ -164,7 +164,7 @@ class JobShelf(GridShelf):
 
         A worker shows its `token`, and is refused with LeaseLost when the job is no longer its own. StoreError for a
         move that TRANSITIONS does not have. Back to queued, a job goes back to its newest checkpoint, if it has one:
-        what was measured after it is dropped. Ended for good, it needs its checkpoints no more.
+        what was measured after it is dropped. Ended for good, it needs its checkpoints no more; pinned ones stay.
         """
         with self._database.writing() as session:
             job = found(session, Job, job_id)
@@ -294,7 +294,9 @@ def _upsert() -> Any:
 
 
 def _why_cancelled(job: Job) -> str:
-    return _ANSWERED if job.kind == "suite" and job.state != "queued" else _CANCELLED[job.state]
+    if job.kind == "suite" and job.state != "queued":
+        return _ANSWERED
+    return _CANCELLED[job.state] + ("; its pinned checkpoints stay." if job.pinned else ".")
 
 
 def _forbidden(job: Job, to: str) -> str:

@@ -171,7 +171,7 @@ class Adapter(Row):
 
 
 class Checkpoint(Row):
-    """Where a run that has not ended can go on from: after `step`. It lies in checkpoints/`folder`."""
+    """What a run was after `step`, for it to go on from, or pinned by a person. It lies in checkpoints/`folder`."""
 
     __tablename__ = "checkpoint"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -179,6 +179,8 @@ class Checkpoint(Row):
     step: Mapped[int]
     folder: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[float]
+    # It stays whatever becomes of its run.
+    pinned: Mapped[bool] = mapped_column(server_default="0", default=False)
 
 
 class Portion(Row):
@@ -225,9 +227,23 @@ class Job(Row):
         .correlate_except(Adapter)
         .scalar_subquery()
     )
-    # The step that the run goes on from, should it be interrupted; None: it would begin anew.
+    # The step that the run goes on from, should it be interrupted; None: it would begin anew. That of the newest: one
+    # that is pinned may be of a later step, where the run had to go back behind it.
     checkpoint_step: Mapped[int | None] = column_property(
-        select(func.max(Checkpoint.step)).where(Checkpoint.job_id == id).correlate_except(Checkpoint).scalar_subquery()
+        select(Checkpoint.step)
+        .where(Checkpoint.job_id == id)
+        .order_by(Checkpoint.id.desc())
+        .limit(1)
+        .correlate_except(Checkpoint)
+        .scalar_subquery()
+    )
+    # How many checkpoints of it a person has pinned.
+    pinned: Mapped[int] = column_property(
+        select(func.count())
+        .select_from(Checkpoint)
+        .where(Checkpoint.job_id == id, Checkpoint.pinned.is_(True))
+        .correlate_except(Checkpoint)
+        .scalar_subquery()
     )
     base_model: Mapped[BaseModel | None] = relationship(lazy="selectin")
     data_set: Mapped[DataSet | None] = relationship(lazy="selectin")

@@ -28,7 +28,8 @@ def settings_of(folder: Path) -> RunSettings:
 
     if not folder.is_dir():
         raise CheckpointError(
-            "A checkpoint that was chosen is gone: its run has written newer ones, or has ended. Choose again."
+            "A checkpoint that was chosen is gone: its run has written newer ones, or has ended. Choose again, "
+            "and pin what is to stay."
         )
     try:
         return parse(checkpoint.read_run(folder).get("settings", {}))

@@ -61,7 +61,10 @@ class Checkpoints:
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint of the run that is whole and fits, read; None: it begins at its first step."""
-        for row in self._store.checkpoints(self._lease.job.id):
+        job = self._lease.job
+        for row in self._store.checkpoints(job.id):
+            if row.step > (job.checkpoint_step or 0):  # pinned, and passed over before: the run went back behind it
+                continue
             try:
                 return self._read(row)
             except CheckpointError as error:

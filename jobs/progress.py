@@ -136,9 +136,10 @@ def goes_on(kind: str, step: int | None) -> str:
     return f"It goes on from step {step}." if step else "It begins again."
 
 
-def cancelled(kind: str) -> str:
-    """What is said of a job of this kind that was cancelled while it worked."""
-    return f"Cancelled. {'What was answered is' if kind == 'suite' else 'Nothing was'} kept."
+def cancelled(kind: str, pinned: int = 0) -> str:
+    """What is said of a job of this kind that was cancelled while it worked; a run may have `pinned` checkpoints."""
+    stay = "; its pinned checkpoints stay" if pinned else ""
+    return f"Cancelled. {'What was answered is' if kind == 'suite' else 'Nothing was'} kept{stay}."
 
 
 def paused(step: int | None) -> str:

@@ -19,7 +19,7 @@ def verdict(job: Job, returncode: int | None, same_boot: bool = True) -> tuple[s
     if end := missing_end(job):
         return end, ""
     if job.stop == "cancel":
-        return "cancelled", cancelled(job.kind)
+        return "cancelled", cancelled(job.kind, job.pinned)
     what_next = again(job.kind, job.checkpoint_step)
     if job.stop == "pause" and job.state != "finishing":
         return "paused", f"Its worker was gone before it had paused. {what_next}"

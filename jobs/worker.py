@@ -88,7 +88,7 @@ def _record_end(store: Store, lease: Lease, ending: Ending) -> None:
     if lease.lost:
         log.warning("job %s is no longer ours; nothing was written", lease.job.id)
     elif lease.stop == "cancel":
-        lease.move("cancelled", cancelled(lease.job.kind))
+        lease.move("cancelled", cancelled(lease.job.kind, store.job(lease.job.id).pinned))
     elif lease.stop == "pause":
         lease.move("paused", paused(store.job(lease.job.id).checkpoint_step))
     else:

@@ -26,6 +26,7 @@ from studio.log_commands import show_log
 from studio.model_commands import models
 from studio.notice_commands import notices
 from studio.options import PLAIN, AsJson, Commands, DataDir, Detach, with_settings
+from studio.pin_commands import pin_checkpoint, unpin_checkpoint
 from studio.suite_commands import commands as suites
 from studio.switch_commands import auto_resume, end_stalled, spare_memory
 from studio.terminal import facts, plain, print_json, say, show, table
@@ -57,6 +58,8 @@ jobs.command("move")(move_job)
 jobs.command("pause")(pause_run)
 jobs.command("log")(show_log)
 jobs.command("device")(choose_device)
+jobs.command("pin")(pin_checkpoint)
+jobs.command("unpin")(unpin_checkpoint)
 jobs.add_typer(queue, name="queue")
 
 
@@ -170,18 +173,20 @@ def list_jobs(
 
 @jobs.command("show")
 def show_job(number: JobNumber, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """Show a job. Its settings, where it stands, and with --json its loss curve."""
+    """Show a job. Its settings, where it stands, its checkpoints, and with --json its loss curve."""
     with asking.opened(data_dir) as store:
         job = store.job(number)
         metrics = [records.metric_record(metric) for metric in store.metrics(number)] if as_json else []
-    record = records.job_record(job)
-    show(as_json, {**record, "metrics": metrics}, facts(record))
+        kept = [records.checkpoint_record(one) for one in reversed(store.checkpoints(number))]
+    record, steps = records.job_record(job), [f"{k['step']}{' (pinned)' if k['pinned'] else ''}" for k in kept]
+    said = facts({**record, "kept steps": ", ".join(steps)})
+    show(as_json, {**record, "checkpoints": kept, "metrics": metrics}, said)
 
 
 @jobs.command("stop")
 def stop_job(
     number: JobNumber,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Keep nothing; else the adapter so far is kept.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Keep what is pinned; else the adapter so far.")] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:

@@ -131,7 +131,7 @@ def _gone(kept: Comparison, answer: Answer) -> str:
     told = f"{answer.name} is no longer here as it was, so comparison {kept.id} cannot be asked again. "
     kind = str((answer.seat or {}).get("value", "adapter")).partition("-")[0]
     why = {
-        "checkpoint": "A run lets go of its older checkpoints, and of all when it has ended.",
+        "checkpoint": "A run lets go of its older checkpoints, and of all when it has ended, but not of pinned ones.",
         "merged": "The folder that it was written to is gone or changed.",
     }
     return told + why.get(kind, "A deleted adapter can be brought back: python -m studio adapters restore NAME")

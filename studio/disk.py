@@ -1,7 +1,8 @@
 """What takes room in the data folder, and what of it can go without anybody missing it.
 
-Nothing that is in use is ever freed: no base model, data set or adapter, no checkpoint of a run that may go on, nothing
-that a living process is about to finish, no download that a job waits for. Knows nothing about page or terminal.
+Nothing that is in use is ever freed: no base model, data set or adapter, no checkpoint of a run that may go on or that
+is pinned, nothing that a living process is about to finish, no download that a job waits for. Knows nothing about page
+or terminal.
 """
 
 from __future__ import annotations
@@ -73,12 +74,24 @@ def in_trash(store: Store) -> list[str]:
     return [name for name, folder in deleted if any(path.endswith(folder) for path in there)]
 
 
-def text(found: list[Use]) -> str:
-    """The uses as lines for a person."""
+def pinned(store: Store) -> str:
+    """What pinned checkpoints take, and that they stay; nothing where there are none."""
+    found = [store.checkpoint_path(one) for one in store.checkpoints() if one.pinned]
+    if not found:
+        return ""
+    takes = words.size(sum(map(_size, found)))
+    if len(found) == 1:
+        return f"1 pinned checkpoint ({takes}) stays until it is unpinned."
+    return f"{len(found)} pinned checkpoints ({takes} together) stay until they are unpinned."
+
+
+def text(found: list[Use], pinned: str = "") -> str:
+    """The uses as lines for a person; `pinned` is what is said of pinned checkpoints."""
     lines = [f"{use.what:<13}{words.size(use.size_bytes):>10}{_goes(use)}" for use in found if use.size_bytes]
     total, freed = sum(use.size_bytes for use in found), sum(use.free_bytes for use in found)
     more = f"python -m studio disk --free deletes {words.size(freed)} of it." if freed else "Nothing of it is idle."
-    return "\n".join([*lines, f"{'together':<13}{words.size(total):>10}", f"{more} {MERGED}"])
+    said = " ".join(filter(None, [more, pinned, MERGED]))
+    return "\n".join([*lines, f"{'together':<13}{words.size(total):>10}", said])
 
 
 def _goes(use: Use) -> str:

@@ -28,11 +28,11 @@ def show_disk(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Say what takes room. With --free, delete what nothing needs; nothing in use is touched."""
+    """Say what takes room. With --free, delete what nothing needs; nothing in use or pinned is touched."""
     with asking.opened(data_dir) as store:
         freed = disk.free(store) if free else None
-        found = disk.uses(store)
+        found, pinned = disk.uses(store), disk.pinned(store)
     if freed is not None:
         say(f"{words.size(freed)} freed.")
     record = {"freed_bytes": freed, "uses": [use._asdict() for use in found]}
-    show(as_json, record, disk.text(found))
+    show(as_json, record, disk.text(found, pinned))

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from adapters_store.files import locate
 from adapters_store.store import LIVE, Store, StoreError
-from adapters_store.tables import BaseModel
+from adapters_store.tables import BaseModel, Checkpoint
 from jobs import devices, process
 from studio import actions
 
@@ -158,17 +158,25 @@ def _base_models(store: Store, deep: bool) -> Iterator[Finding]:
 
 
 def _checkpoints(store: Store) -> Iterator[Finding]:
-    """A damaged checkpoint is a warning: its run passes it over by itself."""
+    """A damaged checkpoint is a warning: its run passes it over by itself. A pinned one is relied on by a person."""
     known, whole = store.checkpoints(), True
     for row in known:
         for problem in store.files.problems("checkpoints", row.folder):
             whole = False
-            says = f"Of step {row.step} of job {row.job_id}: {problem}"
-            yield Finding(
-                "checkpoints", "warning", says, "Continue the run: it goes on from an older one, or begins again."
-            )
+            yield _damaged(row, problem, store.checkpoint_path(row))
     if whole:
-        yield Finding("checkpoints", "ok", f"{len(known)} checkpoints agree with their hashes.")
+        pinned = sum(row.pinned for row in known)
+        also = f", {pinned} of them pinned" if pinned else ""
+        yield Finding("checkpoints", "ok", f"{len(known)} checkpoints agree with their hashes{also}.")
+
+
+def _damaged(row: Checkpoint, problem: str, path: Path) -> Finding:
+    says = f"Of step {row.step} of job {row.job_id}: {problem}"
+    if not row.pinned:
+        mend = "Continue the run: it goes on from an older one, or begins again."
+        return Finding("checkpoints", "warning", says, mend)
+    mend = f"Put {path} back from a backup, or let it go: python -m studio jobs unpin {row.job_id} {row.step}"
+    return Finding("checkpoints", "fault", f"Pinned, {says[0].lower()}{says[1:]}", mend)
 
 
 def _mend_model(base: BaseModel, path: Path) -> str:

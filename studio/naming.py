@@ -48,7 +48,7 @@ def _checkpoint(store: Store, run: str, step: int) -> outsiders.Outsider:
         steps = ", ".join(str(step) for step in sorted(row.step for row in of_run.values())) or "none"
         raise UsageError(
             f"There is no checkpoint of {run} at step {step}. Kept ones: {steps}. A run keeps its last two until it "
-            "has ended; then it leaves an adapter."
+            "has ended, and those that are pinned (jobs pin) for good."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Contestants that are not in the library: checkpoints of runs that have not ended, and merged models.
+"""Contestants that are not in the library: checkpoints that are kept or pinned, and merged models.
 
 A merged model is one that an export job of this studio wrote and that is still where it was written. Knows nothing
 about columns or how an answer is made.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Metric, Weighted
+from adapters_store.tables import Adapter, BaseModel, Checkpoint, DataSet, Job, Metric, Weighted
 from jobs.progress import job_sentence
 from jobs.sources import Found
 from studio import method_words, mixtures
@@ -68,6 +68,11 @@ def metric_record(metric: Metric) -> Record:
         "memory_bytes": metric.memory_bytes,
         "seconds": metric.seconds,
     }
+
+
+def checkpoint_record(row: Checkpoint) -> Record:
+    """A checkpoint of a run."""
+    return {"id": row.id, "job_id": row.job_id, "step": row.step, "pinned": row.pinned, "written": when(row.created_at)}
 
 
 def adapter_record(adapter: Adapter) -> Record:

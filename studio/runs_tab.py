@@ -19,7 +19,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import resuming, stalls
 from jobs.queue import SPARE_MEMORY, queue_paused, spares_memory
-from studio import actions, again, job_log, line, live_chart, run_facts, run_group
+from studio import actions, again, job_log, line, live_chart, pinning, run_facts, run_group
 from studio.contestants import MOST_COLUMNS
 from studio.latest import Latest
 from studio.page import Studio, log, problems_of
@@ -131,7 +131,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         best = store.best_of_grid(job.grid) if job.grid and job.adapter_id is not None else []
         group = run_group.table(store.jobs_of_grid(job.grid)) if job.grid else []
         left = [adapter.id for adapter in best] if len(best) > 1 else []
-        return {**run_facts.opened(job), "grid": left, "group": group}
+        return {**run_facts.opened(job), "grid": left, "group": group, "checkpoints": pinning.of_run(store, job)}
 
     def runs_stretch(question: object) -> Answer:
         """A part of a run's curve that was zoomed into."""
@@ -186,6 +186,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         *(stop_run, train_again, more_epochs, retry),
         *_of_the_line(store),
         *_switches(store),
+        *pinning.questions(store),
     ]
 
 

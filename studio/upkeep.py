@@ -43,7 +43,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
             "uses": [_row(use) for use in found],
             "together": words.size(sum(use.size_bytes for use in found)),
             "trash": _named(disk.in_trash(store)),
-            "merged": disk.MERGED,
+            "stays": " ".join(filter(None, [disk.pinned(store), disk.MERGED])),
             "told": _told(notices.Notices.of(store)),
         }
 

@@ -149,7 +149,7 @@ def test_a_checkpoint_always_belongs_to_a_run(store: Store) -> None:
     with sqlite3.connect(store.files.database) as library:
         library.execute("PRAGMA foreign_keys = ON")
         with pytest.raises(sqlite3.IntegrityError):
-            library.execute("INSERT INTO checkpoint VALUES (1, 99, 1, 'aaaa', 1.0)")
+            library.execute("INSERT INTO checkpoint VALUES (1, 99, 1, 'aaaa', 1.0, 0)")
     library.close()
 
 

@@ -5,6 +5,7 @@ import { curveCard } from "./curve_card.js";
 import { clock, h, keyed, say, show } from "./dom.js";
 import { LiveChart } from "./live_chart.js";
 import { LogPart } from "./log_part.js";
+import { Pins } from "./pins.js";
 import { RunGroup } from "./run_group.js";
 import { RunList, showState } from "./run_list.js";
 
@@ -134,6 +135,7 @@ class Runs {
     show(parts.curve, open.train && (open.state !== "queued" || this.chart.length > 0) );
     if (open.train) this.showCurve(open, curve);
     this.group.show(open.group, open.id);
+    this.pins.show(open.checkpoints);
     this.log.show(open);
   }
 
@@ -202,7 +204,8 @@ class Runs {
   sure(asked) {
     clearTimeout(this.unsure);
     this.asked = asked;
-    say(this.parts.buttons.cancel, asked ? "Discard this run?" : "Cancel");
+    const all = this.pins.any ? "Discard all but what is pinned?" : "Discard this run?";
+    say(this.parts.buttons.cancel, asked ? all : "Cancel");
     if (asked) this.unsure = setTimeout(() => this.sure(false), SURE);
   }
 
@@ -250,8 +253,9 @@ class Runs {
     this.list = new RunList((name, question) => this.ask(name, question), (id) => this.open(id, true));
     parts.empty = this.makeEmpty();
     this.group = new RunGroup((id) => this.open(id, true));
+    this.pins = new Pins((checkpoint, on) => this.ask("pin_checkpoint", { checkpoint, on }));
     this.log = new LogPart((question) => this.server.runs_log(question));
-    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts), this.group.element, this.log.element);
+    parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts), this.group.element, this.pins.element, this.log.element);
     parts.stale = h("p", { class: "stale-line", role: "status", hidden: true });
     this.element.replaceChildren(h("div", { class: "runs" }, this.list.element, h("div", {}, parts.stale, parts.empty, parts.run)));
     this.chart = new LiveChart(parts, plotly, (from, to) => this.stretch(from, to));

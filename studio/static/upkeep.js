@@ -59,7 +59,7 @@ class Upkeep {
     const going = answer.uses.filter((use) => use.free);
     this.kinds = new Set([...this.kinds].filter((kind) => going.some((use) => use.what === kind)));
     keyed(this.rows, answer.uses.map((use) => ({ key: use.what, ...use })), (use) => this.row(use), (node, use) => this.update(node, use));
-    say(this.sum, `${answer.together} together. ${answer.merged}`);
+    say(this.sum, `${answer.together} together. ${answer.stays}`);
     say(this.trash, answer.trash ? `In the trash, from where it can still be brought back: ${answer.trash}.` : "");
     say(this.others, answer.told);
     this.press();
