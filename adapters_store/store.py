@@ -53,9 +53,7 @@ MAKERS: dict[Kind, frozenset[str]] = {  # the kinds of jobs that publish folders
 }
 
 
-class Store(
-    JobShelf, PinShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf, CloserShelf, SuiteShelf
-):
+class Store(JobShelf, PinShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonShelf, CloserShelf, SuiteShelf):
     """The library of one data folder. Safe to share between threads; each process opens its own."""
 
     # --- base models ----------------------------------------------------------------------------------------------

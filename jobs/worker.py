@@ -53,7 +53,8 @@ def _dispatch(store: Store, lease: Lease, ending: Ending) -> None:
     # Imported here, after the claim: torch takes seconds, and the job should not look as if nobody had it.
     if lease.job.kind == "train":
         lease.say("Starting torch")
-        from jobs import training
+        with ending.may_interrupt():  # on a slow disk it takes long
+            from jobs import training
 
         training.run(store, lease, ending)
         return

@@ -54,7 +54,7 @@ class AfterChecks(Ending):
             raise Ended
 
 
-def interrupted(store: Store, looks: int = 14, **values: object) -> Job:
+def interrupted(store: Store, looks: int = 15, **values: object) -> Job:
     """A run that was told to end in the middle of it, in this process."""
     job = submit_run(store, **{**VALUES, **values})
     do(store, job.id, AfterChecks(looks))
@@ -189,7 +189,7 @@ def test_what_came_after_the_checkpoint_that_is_used_is_forgotten_before_the_run
     damage(store, job)
     before = store.checkpoints(job.id)[1].step
     store.move(job.id, "queued", who="person")
-    do(store, job.id, AfterChecks(2))  # not one step further
+    do(store, job.id, AfterChecks(3))  # not one step further
     assert [m.step for m in store.metrics(job.id)] == list(range(before + 1))
     assert [row.step for row in store.checkpoints(job.id)] == [before]
     assert store.files.published("checkpoints") == [store.checkpoints(job.id)[0].folder]

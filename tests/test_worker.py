@@ -3,19 +3,22 @@
 pytest tests/test_worker.py
 """
 
+import builtins
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters_store.errors import StoreBusy, StoreError
 from adapters_store.store import Store
 from engine import starter
-from jobs import process
+from jobs import process, training
 from jobs.ending import Ending
 from jobs.queue import Lease
 from jobs.worker import do, in_words
@@ -159,6 +162,24 @@ def test_a_run_on_a_base_in_few_bits_says_what_it_computes_in_and_why(store: Sto
     assert "Base in NF4: its linear layers multiply in " in done.progress["device_why"]
     adapter = store.adapter(done.adapter_id or 0)
     assert contestants.precision([adapter]) == adapter.settings["base_precision"] == "nf4"
+
+
+def test_a_worker_that_is_told_to_end_while_torch_is_imported_does_not_finish_that(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, ending, real = submit_run(store), Ending(), builtins.__import__
+
+    def told(name: str, *given: Any) -> Any:
+        if name == "jobs" and given[2:3] == (("training",),):
+            ending._handle(signal.SIGTERM, None)
+        return real(name, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "run", lambda *given: pytest.fail("it went on"))
+        patch.setattr(builtins, "__import__", told)
+        do(store, job.id, ending)
+    ended = store.job(job.id)
+    assert (ended.state, ended.why.startswith("The worker was asked to end (SIGTERM).")) == ("interrupted", True)
 
 
 def test_a_run_over_its_time_limit_stops_and_keeps_what_it_has(store: Store) -> None:
