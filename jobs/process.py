@@ -188,6 +188,18 @@ def end(owner: Owner, grace_s: float) -> None:
         _gone(members, 2.0)
 
 
+def wake(owner: Owner) -> bool:
+    """Let a process go on that somebody has stopped; whether it was."""
+    if not alive(owner):
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(owner.pid)
+        if process.status() == psutil.STATUS_STOPPED:
+            process.resume()
+            return True
+    return False
+
+
 def _family(pid: int) -> list[psutil.Process]:
     try:
         head = psutil.Process(pid)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from adapters_store.errors import LeaseLost, StoreError
+from adapters_store.errors import LeaseLost, StoreBusy, StoreError
 from adapters_store.files import DataFolder
 from adapters_store.states import LIVE
 from adapters_store.store import Store
@@ -97,8 +97,7 @@ class Runner:
                 self._settle(job.id, None)
             elif job.stop:
                 self._enforce(job)
-        for job, why in self._watch.look(self._store.jobs(states=LIVE, limit=1000)):
-            self._break_off(job, why)
+        self._watch_progress()
         self._start_next()
         self._herald.look()
 
@@ -157,6 +156,20 @@ class Runner:
         log.warning("job %s did not stop within %.0f s; ending its worker", job.id, grace)
         self._workers.end(job)
         self._settle(job.id, None)
+
+    def _watch_progress(self) -> None:
+        """Say which workers make no progress, and end those that have made none for too long."""
+        live = self._store.jobs(states=LIVE, limit=1000)
+        try:
+            stuck = self._watch.look([job for job in live if not job.stop])
+        except StoreBusy:
+            # Stopped in the middle of writing, a worker keeps the library from everybody: it has to write to the end.
+            for job in live:
+                if job.owner and process.wake(job.owner):
+                    log.warning("job %s: its worker was stopped while the library was busy, and goes on", job.id)
+            raise
+        for job, why in stuck:
+            self._break_off(job, why)
 
     def _break_off(self, job: Job, why: str) -> None:
         """End a worker that makes no progress. First it loses the job: whatever it still does counts no more."""

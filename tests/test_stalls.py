@@ -6,6 +6,7 @@ pytest tests/test_stalls.py
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from adapters_store.errors import StoreBusy
 from adapters_store.store import Store
-from adapters_store.tables import Job
+from adapters_store.tables import Job, Owner
 from jobs import process, stalls, workers
 from jobs.progress import job_sentence
 from jobs.queue import Lease
@@ -76,6 +77,17 @@ def step_until(runner: Runner, true: Callable[[], Any], what: str) -> None:
     wait_for(looked, 60, what)
 
 
+def stop(store: Store, owner: Owner) -> None:
+    """Stop a process, but not in the middle of writing to the library, which would keep it from everybody else."""
+    with store._database.writing():
+        os.kill(owner.pid, signal.SIGSTOP)
+        wait_for(lambda: stopped(owner), 5, "it to stop")
+
+
+def stopped(owner: Owner) -> bool:
+    return bool(psutil.Process(owner.pid).status() == psutil.STATUS_STOPPED)
+
+
 def changes(store: Store, job: Job) -> list[tuple[str, str, str]]:
     return [(event.state_to, event.who, event.why) for event in store.job_events(job.id)]
 
@@ -111,8 +123,8 @@ def test_a_worker_that_hangs_in_a_step_is_reported_then_ended_and_its_run_goes_o
         return real(self, one)
 
     monkeypatch.setattr(Workers, "end", end)
-    hang.unlink()
     runner.step()
+    hang.unlink()
     assert lost == ["interrupted"], "it has lost the job before it is ended"
     assert not process.alive(hangs.owner)
     *_, interrupted, queued = changes(store, job)
@@ -133,8 +145,7 @@ def test_a_stopped_worker_is_reported_and_goes_on_unnoticed_or_is_ended(
     step_until(runner, lambda: store.job(job.id).checkpoint_step, "a checkpoint")
     owner = store.job(job.id).owner
     assert owner
-    os.kill(owner.pid, signal.SIGSTOP)
-    wait_for(lambda: psutil.Process(owner.pid).status() == psutil.STATUS_STOPPED, 5, "it to stop")
+    stop(store, owner)
     runner.step()
     clock.now += LONG
     runner.step()
@@ -143,8 +154,7 @@ def test_a_stopped_worker_is_reported_and_goes_on_unnoticed_or_is_ended(
     step_until(runner, lambda: not store.job(job.id).why, "it to move again")
     assert changes(store, job)[-1] == ("running", "runner", "It moves again.")
 
-    os.kill(owner.pid, signal.SIGSTOP)
-    wait_for(lambda: psutil.Process(owner.pid).status() == psutil.STATUS_STOPPED, 5, "it to stop")
+    stop(store, owner)
     runner.step()
     for _ in range(2):
         clock.now += ENDED * LONG
@@ -270,6 +280,34 @@ def test_a_library_that_takes_no_word_ends_no_worker(held: Held, monkeypatch: py
     assert held.job.why.startswith("No progress for"), "now it is said, and the worker has its time from now on"
     assert held.after((ENDED - 1) * STILL - LOOK) == []
     assert held.after(2 * LOOK)
+
+
+def test_a_worker_that_was_stopped_while_it_wrote_goes_on_so_that_others_can(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*args: object, **kwargs: object) -> None:
+        raise StoreBusy("The library is busy.")
+
+    monkeypatch.setattr(held.store, "remark", busy)
+    sleeper = subprocess.Popen(["sleep", "1000"])
+    try:
+        job = held.store.submit("train", "run", {})
+        owner = process.identify(sleeper.pid)
+        held.store.claim(job.id, owner)
+        sleeper.send_signal(signal.SIGSTOP)
+        wait_for(lambda: stopped(owner), 5, "it to stop")
+        runner = Runner(held.store)
+        runner._watch = held.watch
+        runner._watch_progress()
+        held.watch.clock = lambda: held.clock.now
+        monkeypatch.setattr(stalls, "LOOK", LONG)
+        held.clock.now += LONG + 1
+        with pytest.raises(StoreBusy):
+            runner._watch_progress()
+        wait_for(lambda: not stopped(owner), 5, "it to go on")
+    finally:
+        sleeper.kill()
+        sleeper.wait()
 
 
 def test_a_new_runner_does_not_say_again_what_was_said(held: Held) -> None:
