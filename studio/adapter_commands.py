@@ -6,6 +6,7 @@ Gradio.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,18 +15,18 @@ import typer
 from studio.deferred import Deferred
 from studio.edge import CommandFailed, UsageError
 from studio.options import PLAIN, AsJson, Commands, DataDir
-from studio.terminal import facts, plain, say, show, table
+from studio.terminal import facts, plain, print_json, say, show, table
 from studio.words import file_name
 
 if TYPE_CHECKING:
     from adapters_store.tables import Adapter
     from jobs import progress, start_adapter
-    from studio import actions, adapter_actions, asking, method_words, records
+    from studio import actions, adapter_actions, asking, method_words, opening, records
 else:
     progress, start_adapter = Deferred("jobs.progress"), Deferred("jobs.start_adapter")
     actions, adapter_actions = Deferred("studio.actions"), Deferred("studio.adapter_actions")
     asking, method_words = Deferred("studio.asking"), Deferred("studio.method_words")
-    records = Deferred("studio.records")
+    opening, records = Deferred("studio.opening"), Deferred("studio.records")
 
 Which = Annotated[str, typer.Argument(metavar="NAME_OR_NUMBER", help="Its name or its number.", show_default=False)]
 adapters = Commands(help="The library of trained adapters.", **PLAIN)
@@ -38,21 +39,27 @@ def list_adapters(
     data_dir: DataDir = None,
 ) -> None:
     """List the adapters, the newest first."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         found, total = store.adapters(search=search, limit=1000)
-    rows = [
-        (a.id, a.name, a.base_model.name, method_words.of_adapter(a), a.validation_loss, a.sha256[:10]) for a in found
-    ]
-    heads = ("Adapter", "Name", "Base", "Method", "Validation", "Hash")
-    show(as_json, [records.adapter_record(a) for a in found], table(heads, rows) if rows else "No adapters yet.")
+    if as_json:
+        print_json([records.adapter_record(a) for a in found])
+    else:
+        print(_listed(found) if found else "No adapters yet.")
     if total > len(found):
         say(f"{total - len(found)} more; narrow it with --search.")
+
+
+def _listed(found: Sequence[Adapter]) -> str:
+    described = method_words.of_adapter
+    heads = ("Adapter", "Name", "Base", "Method", "Validation", "Hash")
+    rows = [(a.id, a.name, a.base_model.name, described(a), a.validation_loss, a.sha256[:10]) for a in found]
+    return table(heads, rows)
 
 
 @adapters.command("show")
 def show_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show an adapter. What it was trained on and how, and what was measured."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         record = records.adapter_record(asking.adapter(store, which))
     show(as_json, record, facts(record))
 
@@ -66,7 +73,7 @@ def export_adapter(
     data_dir: DataDir = None,
 ) -> None:
     """Write an adapter as a zip. It is in PEFT's format, or in our own where PEFT lacks the method."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         target = _zip_target(adapter, to)
         if target.exists() and not force:
@@ -91,7 +98,7 @@ def _zip_target(adapter: Adapter, to: Path | None) -> Path:
 @adapters.command("delete")
 def delete_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Delete an adapter. Its files stay in the data folder's trash for a week, and restore brings it back."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         store.delete_adapter(adapter.id)
     told = f"Deleted {plain(adapter.name)}. To bring it back: {start_adapter.RESTORE} {adapter.id}"
@@ -101,7 +108,7 @@ def delete_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = No
 @adapters.command("restore")
 def restore_adapter(which: Which, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Bring a deleted adapter back. It gets a suffix if its name was taken meanwhile."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         adapter = store.restore_adapter(asking.deleted_adapter(store, which).id)
     show(as_json, records.adapter_record(adapter), f"Adapter {adapter.id}: {plain(adapter.name)}")
 
@@ -114,7 +121,7 @@ def rename_adapter(
     data_dir: DataDir = None,
 ) -> None:
     """Give an adapter another name."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         adapter = store.rename_adapter(asking.adapter(store, which).id, new)
     show(as_json, records.adapter_record(adapter), f"Adapter {adapter.id}: {plain(adapter.name)}")
 
@@ -140,7 +147,7 @@ def import_adapter(
     data_dir: DataDir = None,
 ) -> None:
     """Put an adapter from elsewhere into the library. It is checked against its base model first."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         chosen = asking.base_model(store, base).id if base else None
         job = asking.wait(store, adapter_actions.import_adapter(store, source, chosen, name))
         if job.state != "completed" or job.adapter_id is None:
@@ -160,7 +167,7 @@ def merge_adapter(
     data_dir: DataDir = None,
 ) -> None:
     """Merge an adapter into its base model. Writes a base model folder that stands alone."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         adapter = asking.adapter(store, which)
         job = asking.wait(store, adapter_actions.merge_adapter(store, adapter.id, to))
         if job.state != "completed":

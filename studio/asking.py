@@ -3,8 +3,7 @@
 Serves the command line and the demo. Where a name means nothing, the error lists what there is.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +14,9 @@ from jobs.ask import Answerer
 from jobs.progress import job_sentence
 from studio import actions
 from studio.contestants import precision
-from studio.edge import CommandFailed, UsageError, log_to
+from studio.edge import CommandFailed, UsageError
 from studio.following import follow
+from studio.opening import opened as opened
 from studio.terminal import say
 
 STARTER = "starter"
@@ -43,17 +43,6 @@ class Beginning(NamedTuple):
     data: DataSet
     start: Adapter | None
     mixture: list[Weighted]
-
-
-@contextmanager
-def opened(data_dir: Path | None) -> Iterator[Store]:
-    """The store of the data folder, with the log of the command line in it."""
-    store = actions.open_store(data_dir)
-    log_to(store.files.log("cli"))
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def wait(store: Store, job: Job) -> Job:

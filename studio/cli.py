@@ -35,11 +35,11 @@ from studio.words import ANEW
 if TYPE_CHECKING:
     from adapters_store.store import Store
     from adapters_store.tables import Job
-    from studio import actions, again, asking, doctor, line, records
+    from studio import actions, again, asking, doctor, line, opening, records
 else:
     actions, again = Deferred("studio.actions"), Deferred("studio.again")
     asking, doctor, records = Deferred("studio.asking"), Deferred("studio.doctor"), Deferred("studio.records")
-    line = Deferred("studio.line")
+    line, opening = Deferred("studio.line"), Deferred("studio.opening")
 
 
 app = Commands(help="LoRA Studio for scripts.", add_completion=False, **PLAIN)
@@ -117,7 +117,7 @@ def train(
 ) -> None:
     """Fine-tune a base model and wait for the adapter."""
     on = chosen_device(device, bool(grid))
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         chosen = asking.beginning(store, data or (), model, parent)
         if grid:
             train_grid(store, chosen, values, grid, name, yes, stops, detach, as_json)
@@ -165,7 +165,7 @@ def list_jobs(
     data_dir: DataDir = None,
 ) -> None:
     """List jobs, the newest first."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         found = [records.job_record(job) for job in store.jobs(limit=limit)]
     rows = [(job["id"], job["kind"], job["name"], job["state"], job["says"]) for job in found]
     show(as_json, found, table(("Job", "Kind", "Name", "State", ""), rows) if rows else "No jobs yet.")
@@ -174,7 +174,7 @@ def list_jobs(
 @jobs.command("show")
 def show_job(number: JobNumber, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show a job. Its settings, where it stands, its checkpoints, and with --json its loss curve."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         job = store.job(number)
         metrics = [records.metric_record(metric) for metric in store.metrics(number)] if as_json else []
         kept = [records.checkpoint_record(one) for one in reversed(store.checkpoints(number))]
@@ -191,7 +191,7 @@ def stop_job(
     data_dir: DataDir = None,
 ) -> None:
     """Ask a job to end."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         record = records.job_record(actions.stop_job(store, number, "cancel" if cancel else "keep"))
     show(as_json, record, record["says"])
 
@@ -207,7 +207,7 @@ def run_again(
     data_dir: DataDir = None,
 ) -> None:
     """Give a finished run more epochs. Without --epochs, train the same once more from its beginning."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         job = store.job(number)
         more = again.more_epochs(store, job, epochs) if epochs else again.from_the_beginning(store, job)
         if more.start_adapter_name and epochs:
@@ -226,7 +226,7 @@ def continue_run(
     data_dir: DataDir = None,
 ) -> None:
     """Go on with a paused or interrupted run. It begins at its last checkpoint."""
-    with asking.opened(data_dir) as store:
+    with opening.opened(data_dir) as store:
         _see_through(store, again.after_interruption(store, store.job(number)), detach, as_json)
 
 

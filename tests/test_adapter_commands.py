@@ -10,7 +10,7 @@ import pytest
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import runner
-from studio import asking
+from studio import asking, opening
 from studio.cli import main
 from tests.furnish import add_adapter, furnish
 
@@ -19,7 +19,7 @@ from tests.furnish import add_adapter, furnish
 def library(store: Store, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A library with the adapters pirate (1) and poet (2), which is the data folder of the commands."""
     monkeypatch.setenv("LORA_STUDIO_DATA", str(data_dir))
-    monkeypatch.setattr(asking, "log_to", lambda file: None)  # this process has its log already
+    monkeypatch.setattr(opening, "log_to", lambda file: None)  # this process has its log already
     monkeypatch.setattr(runner, "ensure", lambda root: None)
     base, data = furnish(store)
     for name in ("pirate", "poet"):

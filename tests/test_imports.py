@@ -107,3 +107,7 @@ def test_starting_a_worker_does_not_wait_for_torch() -> None:
 
 def test_the_command_line_waits_for_the_library_only_when_it_is_asked_for() -> None:
     assert not loaded_by("import studio.cli") & {"sqlalchemy", "alembic", "psutil", "httpx"}
+
+
+def test_a_command_that_only_lists_waits_for_nothing_that_works() -> None:
+    assert not loaded_by("import studio.opening, studio.records") & {"rich", "httpx"}

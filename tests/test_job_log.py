@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters_store.store import Store
-from studio import asking, job_log, log_commands
+from studio import job_log, log_commands, opening
 from studio.cli import main
 from studio.job_log import escaped, stretch
 
@@ -56,7 +56,7 @@ def test_no_character_steers_a_terminal_or_the_direction_of_writing(log: Path) -
 def logged(store: Store, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The log of job 1, in the data folder of the commands."""
     monkeypatch.setenv("LORA_STUDIO_DATA", str(data_dir))
-    monkeypatch.setattr(asking, "log_to", lambda file: None)  # this process has its log already
+    monkeypatch.setattr(opening, "log_to", lambda file: None)  # this process has its log already
     store.submit("train", "run", {})
     return store.files.log("job-1")
 
