@@ -55,7 +55,7 @@ def check(path: Path, precision: str, device: Device, answers: Answers, loaded: 
 
     Args:
         loaded: whether the base is in memory already.
-        run: what the run is called that trains meanwhile; "" where none does.
+        run: what the run or suite is called that is under way; "" where none is.
     """
     of_base = 0 if loaded else base_bytes(path, precision, device.dtype.itemsize)
     needed = of_base + answers_bytes(path, answers, device.dtype.itemsize)
@@ -93,7 +93,7 @@ def _what_to_do(kind: str, run: str) -> str:
     if not run:
         return "Close other programs, ask fewer contestants at once, or ask for fewer tokens."
     elsewhere = ", or answer on the CPU" if kind == "cuda" else ""
-    return f"{run} trains meanwhile and keeps its memory. Wait until it has ended, or pause it{elsewhere}."
+    return f"{run} is under way and keeps its memory. Wait until it has ended, pause or stop it{elsewhere}."
 
 
 def _size(count: float) -> str:

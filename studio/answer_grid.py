@@ -66,10 +66,11 @@ def _asked(question: Question, place: int, text: str, rate: float | None, compan
     return told | named | {"earlier": [turn._asdict() for turn in turns]}
 
 
-def ready(answers: int, cut: Sequence[str], max_tokens: int) -> str:
-    """What is said once all answers are there; `cut` names those that reached the limit of tokens."""
+def ready(answers: int, cut: Sequence[str], max_tokens: int | None) -> str:
+    """What is said once all answers are there; `cut` names those that reached their limit, if all share it."""
     told = f"{answers} answer{'s' if answers != 1 else ''} ready."
-    return f"{told} Cut at {max_tokens:,} tokens: {', '.join(cut)}." if cut else told
+    where = "" if max_tokens is None else f" at {max_tokens:,} tokens"
+    return f"{told} Cut{where}: {', '.join(cut)}." if cut else told
 
 
 def ended(grid: Any, why: str) -> Grid:

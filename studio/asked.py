@@ -50,7 +50,7 @@ class Question:
         own: of each column, in the order of `people`; empty where nobody has anything of its own.
         follows: the comparison whose answers this goes on with, and `turns` the conversation of each column so far.
         device: "cpu" to leave a GPU to whoever uses it.
-        run: what the run is called that trains meanwhile; "" where none does. `spare`: bytes it may still come to need.
+        run: what the run or suite is called that is under way; "" where none is. `spare`: bytes it may come to need.
     """
 
     people: Sequence[Contestant]

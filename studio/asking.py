@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adapters_store.states import LIVE
 from adapters_store.store import Store
 from adapters_store.tables import Adapter, BaseModel, DataSet, Job, Weighted
 from jobs.ask import Answerer
 from jobs.progress import job_sentence
-from studio import actions
+from studio import actions, room_beside
 from studio.contestants import precision
 from studio.edge import CommandFailed, UsageError
 from studio.following import follow
@@ -181,11 +180,6 @@ def deleted_adapter(store: Store, text: str) -> Adapter:
     raise UsageError(f"There is no deleted adapter {text}. Deleted: {names}.")
 
 
-def threads_beside_a_run(store: Store) -> int | None:
-    """With how many threads to answer: one while a run trains, None for as many as torch would take."""
-    return 1 if store.jobs(kinds=["train"], states=LIVE, limit=1) else None
-
-
 def answers_of(
     answerer: Answerer, store: Store, chosen: Sequence[Adapter], prompt: str, system: str, sampling: Sampling
 ) -> list[dict[str, Any]]:
@@ -195,7 +189,7 @@ def answers_of(
     Raises:
         AnswererError: no answer.
     """
-    base = chosen[0].base_model
+    base, jobs = chosen[0].base_model, room_beside.at_work(store)
     first = [{"role": "system", "content": system}] if system else []
     parts = answerer.stream(
         "compare",
@@ -204,7 +198,9 @@ def answers_of(
         precision=precision(chosen),
         adapters=[str(store.adapter_path(a)) for a in chosen],
         messages=[*first, {"role": "user", "content": prompt}],
-        threads=threads_beside_a_run(store),
+        threads=room_beside.threads(jobs),
+        run=jobs[0].name if jobs else "",
+        spare_bytes=room_beside.spare(jobs),
         **sampling._asdict(),
     )
     last = list(parts)[-1]

@@ -25,6 +25,7 @@ from studio import (
     columns,
     comparing,
     contestants,
+    draft,
     room_beside,
     scores,
     seating,
@@ -77,8 +78,9 @@ class Compare:
                 self.names = gr.Radio(
                     ["Open", "Blind"], value="Open", label="Names", interactive=True, elem_id="compare-names", scale=0
                 )
+                bounds: Any = {"precision": 0, "minimum": 0, "maximum": 2**31 - 1}
                 self.seed = gr.Number(
-                    7, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, interactive=True, min_width=96, scale=0
+                    7, label="Seed", interactive=True, min_width=96, scale=0, elem_id="compare-seed", **bounds
                 )
             with gr.Row(elem_classes="ask-row ask"):
                 self.prompt = gr.Textbox(
@@ -125,8 +127,10 @@ class Compare:
         fill = said(self.fill, self.problems)
         renew = said(self.renew, self.problems)
 
-        shell.opened.then(renew, who, filled, **in_turn)
-        handed = shell.contestants.change(fill, who, filled, **in_turn)
+        fields = [self.prompt, self.names, self.seed]
+        shell.opened.then(None, [*who, *fields], [shell.contestants, *fields], js=draft.FIELDS, show_progress="hidden")
+        shell.opened.then(renew, who, filled, js=draft.WHO, **in_turn)
+        handed = shell.contestants.change(fill, who, filled, js=draft.WHO, **in_turn)
         handed.then(None, None, None, js=_FOCUS, show_progress="hidden")
         shell.pulse.adapters_changed(renew, who, filled, trigger_mode="always_last", **in_turn)
         shell.pulse.models_changed(renew, who, filled, trigger_mode="always_last", **in_turn)
@@ -142,7 +146,8 @@ class Compare:
         ask: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "answers", "trigger_mode": "multiple", **quiet}
         ended = [self.grid, self.go, self.halt]
         events: Any = [
-            way(said(self.answer, self.refused), asked, shown, **ask) for way in (self.go.click, self.prompt.submit)
+            way(said(self.answer, self.refused), asked, shown, js=draft.WHO, **ask)
+            for way in (self.go.click, self.prompt.submit)
         ]
         kept = ((self.grid.again, self.again), (self.grid.reseed, self.reseed), (self.grid.onwards, self.onwards))
         events += [event(said(fn, self.refused), None, shown, **ask) for event, fn in kept]
@@ -257,7 +262,7 @@ class Compare:
             # What was said so far stays; the reason stands beside it.
             said_any = any(column["text"] for column in grid["columns"])
             words = "The answers broke off." if said_any else "Nothing was answered."
-            broken = answer_grid.ended(grid, words) | {"ways": way_out.offered(error, retry)}
+            broken = answer_grid.ended(grid, words) | {"ways": way_out.offered(self.store, error, retry)}
             yield {self.grid: broken, self.refused: problem_list([str(error)]), **self._ready()}
 
     def stopped(self, grid: Any) -> Update:
@@ -271,8 +276,8 @@ class Compare:
 
     def _note(self, chosen: list[Contestant]) -> str:
         said = [contestants.bases_note(chosen), *seating.notes(chosen), contestants.passes_note(chosen)]
-        if room_beside.on_cpu(room_beside.training(self.store)):
-            said.append("A run trains on the CPU, so answers use one thread and come slower.")
+        if room_beside.on_cpu(jobs := room_beside.at_work(self.store)):
+            said.append(f"{jobs[0].name} computes on the CPU, so answers use one thread and come slower.")
         words = escape(" ".join(filter(None, said)))
         return f'<p class="status">{words}</p>' if words else ""
 

@@ -249,15 +249,21 @@ def _trained_on(adapter: Adapter) -> str:
     return str(adapter.settings.get("base_precision", "full"))
 
 
+def named(value: str) -> tuple[str, int]:
+    """Kind and number that one value names, whether it is still there or not; ("", 0) for none."""
+    found = _VALUE.fullmatch(value)
+    return (found[1], int(found[2])) if found else ("", 0)
+
+
 def find(store: Store, value: str) -> Contestant | None:
     """The contestant that one value names; None if it is none, or no longer there."""
-    named = _VALUE.fullmatch(value)
-    if named is None or (strength := float(named[3] or 1)) > STRONGEST:
+    found = _VALUE.fullmatch(value)
+    if found is None or (strength := float(found[3] or 1)) > STRONGEST:
         return None
-    kind, number, copy = named[1], int(named[2]), int(named[4] or 0)
+    kind, number, copy = found[1], int(found[2]), int(found[4] or 0)
     if kind in ("checkpoint", "merged"):
-        found = outsiders.find(store, kind, number)
-        return Contestant(found.base, None, strength, found, copy) if found else None
+        outsider = outsiders.find(store, kind, number)
+        return Contestant(outsider.base, None, strength, outsider, copy) if outsider else None
     try:
         if kind == "base":
             return Contestant(store.base_model(number), None, copy=copy)

@@ -77,8 +77,9 @@ def judge(store: Store, answerer: Answerer, kept: Comparison, who: Contestant) -
     (seat,) = sitting.payload["seats"]
     asked = [_question(store, kept, *texts) for pair in found for texts in (_texts(pair), _texts(pair)[::-1])]
     seats = [{**seat, "messages": [{"role": "user", "content": text}], "sampling": {"max_tokens": 1}} for text in asked]
-    runs = room_beside.training(store)
-    beside = {"threads": 1 if room_beside.on_cpu(runs) else None, "run": runs[0].name if runs else ""}
+    jobs = room_beside.at_work(store)
+    beside = {"threads": room_beside.threads(jobs), "run": jobs[0].name if jobs else ""}
+    beside |= {"spare_bytes": room_beside.spare(jobs)}
     payload = {**sitting.payload, "seats": seats, **beside}
     odds = answerer.request("letters", deadline=DEADLINE, **payload)["odds"]
     store.judge([_fields(kept, who, pair, odds[2 * at : 2 * at + 2]) for at, pair in enumerate(found)])

@@ -11,7 +11,7 @@ from typing import Any
 
 from adapters_store.comparison_tables import Answer, Comparison
 from adapters_store.store import Store
-from studio import answer_grid, comparing
+from studio import answer_grid, comparing, contestants
 from studio.answer_grid import Grid
 from studio.asked import Question
 from studio.contestants import Contestant
@@ -103,12 +103,12 @@ def _short(name: str, hashed: str) -> str:
 def _who(store: Store, kept: Comparison, answer: Answer) -> Contestant:
     """Who answered, also where a checkpoint or a merged model is no longer there: its hash was kept."""
     adapter = None if answer.adapter_id is None else store.adapter(answer.adapter_id)
-    kind, _, number = str((answer.seat or {}).get("value", "")).partition("@")[0].partition("-")
-    base = store.base_model(int(number) if kind == "base" else kept.base_model_id)
+    kind, number = contestants.named((answer.seat or {}).get("value", ""))
+    base = store.base_model(number if kind == "base" else kept.base_model_id)
     outsider = None
     if kind in ("checkpoint", "merged"):
         mark = answer.identity.partition("+")[0].partition("@")[0]
-        outsider = Outsider(kind, int(number), base, answer.name, "", Path(), mark, {})  # type: ignore[arg-type]
+        outsider = Outsider(kind, number, base, answer.name, "", Path(), mark, {})  # type: ignore[arg-type]
     return Contestant(adapter.base_model if adapter else base, adapter, answer.strength, outsider)
 
 
@@ -136,12 +136,10 @@ def _differ(one: Answer, other: Answer) -> bool:
 def _status(kept: Comparison, shown: list[Answer], names: list[str]) -> str:
     if kept.ended != "complete":
         return "Stopped." if kept.ended == "stopped" else kept.ended
-    most = int(kept.sampling["max_tokens"])
-    limits = [int(comparing.sampling_of(kept, one)["max_tokens"]) for one in shown]
-    cut = [
-        name for name, one, limit in zip(names, shown, limits, strict=True) if one.tokens >= limit and not one.finished
-    ]
-    return answer_grid.ready(len(shown), cut, most)
+    limits = {int(comparing.sampling_of(kept, one)["max_tokens"]) for one in shown}
+    cut = [name for name, one in zip(names, shown, strict=True) if not one.finished]
+    # Where columns have limits of their own, to name one would tell whose answer it cut.
+    return answer_grid.ready(len(shown), cut, limits.pop() if len(limits) == 1 else None)
 
 
 def _vote(kept: Comparison, shown: list[Answer]) -> dict[str, Any] | None:

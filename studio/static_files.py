@@ -17,7 +17,7 @@ PLOTLY = "plotly.min.js"
 MODULES = ("runs.js", "library.js", "columns.js", "compare.js", "mix.js", "grid_form.js")
 # Imported by modules, under their bare names.
 _OF_RUNS = ("curve_card.js", "line.js", "live_chart.js", "log_part.js", "run_group.js", "run_list.js")
-PARTS = ("dom.js", "past.js", "scores.js", *_OF_RUNS)
+PARTS = ("dom.js", "draft.js", "past.js", "scores.js", *_OF_RUNS)
 
 
 @cache

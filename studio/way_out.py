@@ -1,5 +1,7 @@
 """What can be done when there is no memory to answer beside a run: the CPU, waiting for the run, or pausing it.
 
+A suite that is being answered counts as a run does, but for the pause, which it does not know.
+
 Knows nothing about widgets, or about how much memory anything takes.
 """
 
@@ -10,24 +12,32 @@ from collections.abc import Iterator
 from typing import Any
 
 from adapters_store.store import Store
+from adapters_store.tables import Job
 from jobs.ask import AnswererError
 from studio import comparing, line, room_beside
 from studio.asked import Question
 
 PERIOD = 1.0  # seconds between two looks whether a run has let go
 WAYS = {"cpu": "Answer on the CPU", "wait": "Wait for the run", "pause": "Pause the run and answer"}
+SUITE_WAYS = {"cpu": WAYS["cpu"], "wait": "Wait for the suite"}
 
 
-def offered(error: AnswererError, retry: dict[str, Any]) -> list[dict[str, Any]]:
-    """The ways out of a refusal, for the page; none where no run is the reason.
+def offered(store: Store, error: AnswererError, retry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ways out of a refusal, for the page; none where nothing that is at work is the reason.
 
     Args:
         retry: how to ask the same again, which comes back with the choice.
     """
     if not error.about.get("run"):
         return []
-    ways = ["cpu", "wait", "pause"] if error.about.get("no_room") == "cuda" else ["wait", "pause"]
-    return [{"key": way, "words": WAYS[way], "retry": retry} for way in ways]
+    jobs = room_beside.at_work(store)
+    words = WAYS if any(_can_pause(job) for job in jobs) or not jobs else SUITE_WAYS
+    ways = words if error.about.get("no_room") == "cuda" else [way for way in words if way != "cpu"]
+    return [{"key": way, "words": words[way], "retry": retry} for way in ways]
+
+
+def _can_pause(job: Job) -> bool:
+    return job.kind == "train" and job.state != "finishing"
 
 
 def chosen(event: Any) -> tuple[str, dict[str, Any]]:
@@ -55,15 +65,15 @@ def question(store: Store, retry: dict[str, Any]) -> Question | None:
 
 
 def until_free(store: Store, way: str) -> Iterator[str]:
-    """Wait until no run trains, pausing those that do if that is the way; gives what is waited for, in words."""
+    """Wait until nothing is at work, pausing the runs if that is the way; gives what is waited for, in words."""
     if way == "cpu":
         return
-    paused = []
-    for job in room_beside.training(store) if way == "pause" else []:
-        line.pause_run(store, job.id)
-        paused.append(job.name)
-    while runs := room_beside.training(store):
-        yield f"Waiting for {runs[0].name} to {'pause' if runs[0].name in paused else 'end'}. Stop gives up."
+    paused = {job.id: job.name for job in room_beside.at_work(store) if way == "pause" and _can_pause(job)}
+    for number in paused:
+        line.pause_run(store, number)
+    while jobs := room_beside.at_work(store):
+        yield f"Waiting for {jobs[0].name} to {'pause' if jobs[0].id in paused else 'end'}. Stop gives up."
         time.sleep(PERIOD)
     if paused:
-        yield f"{', '.join(paused)} has paused. Continue it on Runs."
+        names, it = ", ".join(paused.values()), "them" if len(paused) > 1 else "it"
+        yield f"{names} {'have' if len(paused) > 1 else 'has'} paused. Continue {it} on Runs."

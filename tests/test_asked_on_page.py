@@ -1,5 +1,6 @@
 """What the fields of Compare and the options of `compare` ask: read, checked, and said what is wrong."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet, Owner
 from jobs.ask import AnswererError
-from studio import naming, own_settings, room_beside, way_out
+from studio import asking, judging, naming, own_settings, room_beside, way_out
 from studio.asked import Own, Question
 from studio.asked_on_page import read_question
 from studio.contestants import Contestant
@@ -126,13 +127,73 @@ def test_a_question_beside_a_run_leaves_it_the_memory_it_has_needed_before(
     assert (question.run, question.spare, question.threads) == ("long run", 2 * 10**9, None)
 
 
-def test_the_ways_out_of_a_refusal_are_those_of_its_device() -> None:
-    def keys(about: dict[str, str]) -> list[str]:
-        return [one["key"] for one in way_out.offered(AnswererError("No room.", about=about), {"event": "answer"})]
+@pytest.fixture
+def suite(store: Store) -> int:
+    """A suite that is being answered on the CPU, whose caches are still to grow."""
+    job = store.submit("suite", "things", {"suite_run": 1})
+    token = store.claim(job.id, Owner(1, 2.0, "boot")).token
+    store.move(job.id, "running", who="worker", token=token)
+    told = {"device": "CPU", "memory_bytes": 2 * 10**9, "peak_memory_bytes": 3 * 10**9}
+    store.report(job.id, token, progress=told)
+    return job.id
 
-    assert keys({"no_room": "cuda", "run": "long run"}) == ["cpu", "wait", "pause"]
-    assert keys({"no_room": "cpu", "run": "long run"}) == ["wait", "pause"]
-    assert keys({"no_room": "cpu", "run": ""}) == keys({}) == []
+
+def test_a_suite_that_is_being_answered_is_no_more_endangered_than_a_run(
+    store: Store, suite: int, people: list[Contestant]
+) -> None:
+    question = room_beside.beside_runs(store, Question(people, "Rain?", USUAL))
+    assert (question.run, question.spare, question.threads) == ("things", 10**9, 1)
+    store.move(suite, "finishing", who="worker")
+    store.move(suite, "completed", who="worker")
+    assert room_beside.beside_runs(store, question) == question
+
+
+def test_whoever_asks_the_model_says_what_is_at_work(store: Store, suite: int, people: list[Contestant]) -> None:
+    """The demo's question and the judge's too, not those of Compare alone."""
+    asked: list[dict[str, Any]] = []
+
+    class Told:
+        def stream(self, kind: str, **payload: Any) -> Iterator[dict[str, Any]]:
+            asked.append(payload)
+            facts = {"device": "cpu", "dtype": "float32", "threads": 1, "seconds": 1.0, "batches": [[0, 1]]}
+            yield {**facts, "texts": ["Wet.", "Arr."], "tokens": [1, 1]}
+
+        def request(self, kind: str, **payload: Any) -> dict[str, Any]:
+            asked.append(payload)
+            return {"odds": [1.0, -1.0]}
+
+    told: Any = Told()
+    assert people[1].adapter is not None
+    sampling = asking.Sampling(0.0, 1.0, 4, 7)
+    texts = [one["text"] for one in asking.answers_of(told, store, [people[1].adapter], "Rain?", "", sampling)]
+    answers = [
+        {"name": one.name, "adapter_id": one.adapter and one.adapter.id, "identity": one.identity, "text": text}
+        | {"strength": 1.0, "tokens": 1, "finished": True, "tokens_per_second": 1.0}
+        for one, text in zip(people, texts, strict=True)
+    ]
+    more: dict[str, Any] = {"prompt": "Rain?", "system": "", "precision": "full", "sides": None, "ended": "complete"}
+    kept = store.add_comparison(base=people[0].base, answers=answers, sampling=USUAL, how={}, **more)
+    judging.judge(store, told, kept, people[1])
+    assert [(one["threads"], one["run"], one["spare_bytes"]) for one in asked] == [(1, "things", 10**9)] * 2
+
+
+def ways(store: Store, about: dict[str, str]) -> list[str]:
+    return [one["words"] for one in way_out.offered(store, AnswererError("No room.", about=about), {})]
+
+
+def test_the_ways_out_of_a_refusal_are_those_of_its_device(store: Store, run: int) -> None:
+    all_three = ["Answer on the CPU", "Wait for the run", "Pause the run and answer"]
+    assert ways(store, {"no_room": "cuda", "run": "long run"}) == all_three
+    assert ways(store, {"no_room": "cpu", "run": "long run"}) == all_three[1:]
+    assert ways(store, {"no_room": "cpu", "run": ""}) == ways(store, {}) == []
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_suite_is_waited_for_and_not_paused(store: Store) -> None:
+    assert ways(store, {"no_room": "cuda", "run": "things"}) == ["Answer on the CPU", "Wait for the suite"]
+    waiting = way_out.until_free(store, "pause")
+    assert next(waiting) == "Waiting for things to end. Stop gives up."
+    assert store.jobs(kinds=["suite"])[0].stop is None
 
 
 @pytest.mark.usefixtures("no_runner")

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -156,6 +157,15 @@ def test_a_comparison_of_before_is_shown_and_asked_again_as_it_always_was(
     assert [one.value for one in question.people] == [one.value for one in people]
     assert [question.sampling_of(place) for place in range(3)] == [SAMPLING] * 3
     assert [column["name"] for column in kept_grid.of(store, then)["columns"]] == ["base", "pirate", "terse"]
+
+
+def test_whoever_stands_twice_is_shown_and_asked_again_in_both_columns(store: Store, people: list[Contestant]) -> None:
+    twice = [people[0], replace(people[0], copy=2), replace(people[1], copy=3)]
+    kept = keep(store, twice, sides=None)
+    shown = kept_grid.of(store, kept)["columns"]
+    assert [one["key"] for one in shown] == ["base-1/0", "base-1/1", "adapter-1/2"]
+    assert [one["what"].partition(",")[0] for one in shown] == ["Base model tiny", "Base model tiny", "Adapter pirate"]
+    assert [one.value for one in comparing.again(store, kept).people] == ["base-1", "base-1#2", "adapter-1#3"]
 
 
 def test_samples_of_one_are_one_in_the_scores(store: Store, people: list[Contestant]) -> None:

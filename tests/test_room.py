@@ -71,8 +71,8 @@ def test_beside_a_run_on_the_only_gpu_the_ways_out_are_named_and_the_cpu_answers
     desk, beside = Desk(), payload(run="long run", spare_bytes=2 * GB)
     with pytest.raises(NoRoom, match=r"the GPU has 1\.00 GB free: about 1\.30 GB are missing") as refused:
         list(KINDS["compare"](desk, beside, lambda: False))
-    assert "long run trains meanwhile" in str(refused.value)
-    assert "pause it, or answer on the CPU" in str(refused.value)
+    assert "long run is under way and keeps its memory" in str(refused.value)
+    assert "pause or stop it, or answer on the CPU" in str(refused.value)
     assert refused.value.about == {"no_room": "cuda", "run": "long run"}
     *_, last = KINDS["compare"](desk, {**beside, "device": "cpu"}, lambda: False)
     assert (last["device"], last["tokens"]) == ("cpu", [4])

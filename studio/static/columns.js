@@ -2,6 +2,7 @@
 // for all and column by column. Two pieces of the page that share what is chosen. Knows nothing about answers.
 
 import { h, keyed, say, show } from "./dom.js";
+import { keepWhenLeft, kept } from "./draft.js";
 
 const MOST = 8;
 const chosen = { columns: [], heard: () => {} }; // shared by the two pieces
@@ -24,6 +25,7 @@ class Columns {
     this.build();
     watch("value", () => this.draw());
     this.draw();
+    keepWhenLeft(() => this.fields());
     chosen.again = (value) => this.choose([...this.values(), this.another(value)]);
   }
 
@@ -42,6 +44,13 @@ class Columns {
 
   values() {
     return (this.props.value?.columns ?? []).map((one) => one.value);
+  }
+
+  // Until the server has said who can answer, nobody was chosen.
+  fields() {
+    const typed = (place) => document.querySelector(place)?.value;
+    const known = (this.props.value?.choices ?? []).length > 0;
+    return { ...(known && { chosen: this.values().join(",") }), prompt: typed("#compare-prompt textarea"), seed: typed("#compare-seed input"), names: typed("#compare-names input:checked") };
   }
 
   draw() {
@@ -167,18 +176,21 @@ const OWN = { temperature: "Temp.", top_p: "Top p", top_k: "Top k", min_p: "Min 
 class Sampling {
   constructor({ element, props }) {
     Object.assign(this, { element, props });
-    this.build();
+    const { how, open } = kept();
+    this.props.value = { ...this.props.value, ...how };
+    this.build(open ?? []);
+    keepWhenLeft(() => ({ how: this.props.value, open: [this.panel, this.own].map((panel) => !panel.hidden) }));
     chosen.heard = () => this.drawOwn();
     chosen.renamed = (from, to) => this.rename(from, to);
     this.drawOwn();
   }
 
-  build() {
-    const given = this.props.value ?? {};
-    this.panel = h("div", { class: "sampling", hidden: true }, h("div", { class: "sampling-fields" }, FIELDS.map((field) => this.number(field, given)),
-      this.words("stop", "Stop words", "One a line; an answer ends before the first of them. \\n is a line break."),
-      this.words("system", "System prompt", "Stands before the conversation of every column.")));
-    this.own = h("div", { class: "own-columns", hidden: true });
+  build([panel, own]) {
+    const given = this.props.value;
+    this.panel = h("div", { class: "sampling", hidden: !panel }, h("div", { class: "sampling-fields" }, FIELDS.map((field) => this.number(field, given)),
+      this.words("stop", "Stop words", "One a line; an answer ends before the first of them. \\n is a line break.", given),
+      this.words("system", "System prompt", "Stands before the conversation of every column.", given)));
+    this.own = h("div", { class: "own-columns", hidden: !own });
     this.element.replaceChildren(h("div", { class: "sampling-heads" }, disclosure("Sampling", this.panel), disclosure("Per column", this.own)), this.panel, this.own);
   }
 
@@ -187,8 +199,8 @@ class Sampling {
     return h("div", { class: "sampling-field" }, h("label", { for: input.id }, words), input, h("p", { class: "help" }, help));
   }
 
-  words(name, words, help) {
-    const area = h("textarea", { rows: 2, id: `sampling-${name}`, oninput: () => this.set(name, area.value) });
+  words(name, words, help, given) {
+    const area = h("textarea", { rows: 2, id: `sampling-${name}`, oninput: () => this.set(name, area.value) }, given[name]);
     return h("div", { class: "sampling-field wide" }, h("label", { for: area.id }, words), area, h("p", { class: "help" }, help));
   }
 
@@ -231,7 +243,7 @@ class Sampling {
 }
 
 function disclosure(words, panel) {
-  const button = h("button", { type: "button", class: "disclosure", "aria-expanded": "false", onclick: () => {
+  const button = h("button", { type: "button", class: "disclosure", "aria-expanded": String(!panel.hidden), onclick: () => {
     show(panel, panel.hidden);
     button.setAttribute("aria-expanded", String(!panel.hidden));
   } }, words);

@@ -175,7 +175,7 @@ def test_columns_differ_go_on_with_their_own_answers_and_say_that_bases_come_in_
     expect(columns(page).nth(0).locator(".was-said").first).to_have_text(first.answers[0].text)
 
 
-def test_contestants_are_chosen_by_hand_and_stand_in_the_address(
+def test_contestants_are_chosen_by_hand_and_a_reload_keeps_the_whole_question(
     open_page: OpenPage, adapters: tuple[Adapter, Adapter]
 ) -> None:
     one, two = adapters
@@ -188,8 +188,29 @@ def test_contestants_are_chosen_by_hand_and_stand_in_the_address(
     page.get_by_role("button", name=f"Take out {one.name}").click()
     expect(page).to_have_url(re.compile(f"contestants={two.id}(&|$)"))
     page.keyboard.press("Escape")
+    page.get_by_role("spinbutton", name=f"Strength of {two.name}").fill("0.5")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Sampling").click()
+    page.get_by_role("button", name="Per column").click()
+    page.get_by_role("button", name="Add once more").first.click()
+    expect(page).to_have_url(re.compile(f"contestants={two.id}%400.5(&|$)"))
+    numbers = {"Most tokens": "8", "Samples each": "2", "Seed": "11", f"Temperature of {two.name}": "0"}
+    words = {"Prompt": "What is rain?", "Stop words": "END", "System prompt": "Be kind.", "System prompt of base": "Be"}
+    for name, said in (numbers | words).items():
+        page.get_by_label(name, exact=True).first.fill(said)
+    page.get_by_role("radio", name="Blind").check()
     page.reload()
-    expect(page.locator("#compare-who .token")).to_have_text([re.compile("base"), re.compile(two.name)])
+    expect(page.locator("#compare-who .token")).to_have_text(
+        [re.compile("base"), re.compile("base"), re.compile(two.name)]
+    )
+    expect(page.get_by_role("spinbutton", name=f"Strength of {two.name}")).to_have_value("0.5")
+    for name, said in (numbers | words).items():
+        expect(page.get_by_label(name, exact=True).first).to_have_value(said)
+    expect(page.get_by_role("radio", name="Blind")).to_be_checked()
+    page.get_by_role("radio", name="Open").check()
+    page.get_by_role("button", name="Answer").click()
+    expect(page.get_by_role("status").get_by_text("6 answers ready.")).to_be_visible(timeout=SLOW)
+    expect(columns(page).nth(5)).to_contain_text("Seed 12, temperature 0")
 
 
 def test_answer_does_not_wait_until_the_contestants_of_the_address_are_shown(
