@@ -162,9 +162,17 @@ def _line(rows: tuple[TokenRows, ...], sources: tuple[tuple[int, ...], ...], sha
     kept = TokenRows.joined(rows)
     (usable,) = kept.answers.nonzero()
     near = NearRows(kept.part(usable), _within(usable, np.cumsum([len(one) for one in rows])))
-    sizes = [size for one, known in zip(rows, sources, strict=True) for size in known or (len(one),)]
+    of_rows = _sources(rows, sources)[usable].tolist()
     marks = kept.marks[usable].tolist()
-    return _Line(kept, usable, split(marks, share, seed, _within(usable, np.cumsum(sizes)), near.of))
+    return _Line(kept, usable, split(marks, share, seed, of_rows, near.of))
+
+
+def _sources(rows: Sequence[TokenRows], files: Sequence[Sequence[int]]) -> Numbers:
+    """The number of the source of each row, from 0: its data set, its file, and what its column of sources says."""
+    sizes = [size for one, known in zip(rows, files, strict=True) for size in known or (len(one),)]
+    file_of = np.repeat(np.arange(len(sizes)), sizes)
+    told = np.concatenate([one.sources for one in rows])
+    return np.unique(np.stack([file_of, told]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def _within(numbers: Numbers, ends: Numbers) -> list[int]:

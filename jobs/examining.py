@@ -7,14 +7,15 @@ facts say what it was made from. What is looked for is in `engine/data/hygiene.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from adapters_store.store import Store
 from adapters_store.tables import DataSet, Job
 from engine.data import hygiene
-from engine.data.check import write_rows
+from engine.data.check import Row, write_rows
 from engine.data.row_file import RowFile
+from engine.data.sources import Sources
 from jobs import runner
 from jobs.ending import Ending
 from jobs.queue import Lease, patiently
@@ -76,11 +77,13 @@ def _clean(store: Store, lease: Lease, ending: Ending, data: DataSet) -> None:
             left_out = found.out(fixes)
             if len(left_out) == len(rows):
                 raise ExamineError(f"Nothing of {data.name} would be left. Choose fewer things to mend.")
-            kept = hygiene.clean(rows, left_out)
-            content_hash = write_rows(kept, draft.path / "rows.jsonl")
+            tally = Sources()
+            content_hash = write_rows(_tallied(hygiene.clean(rows, left_out), tally), draft.path / "rows.jsonl")
         lease.move("finishing")
         folder = draft.publish()
     facts = {key: value for key, value in data.facts.items() if key not in ("findings", "sources")}
+    if by_source := facts.get("by_source"):
+        facts["by_source"] = tally.facts(by_source["column"])
     by_file = sources_without(data, left_out)
     made_from = {"data_set": data.id, "name": data.name, "fixes": fixes, "left_out": len(left_out)}
     try:
@@ -101,6 +104,12 @@ def _clean(store: Store, lease: Lease, ending: Ending, data: DataSet) -> None:
     if cleaned.folder != folder:  # the same rows were here already
         store.files.to_trash("datasets", folder)
     lease.report(data_set=cleaned.id)
+
+
+def _tallied(rows: Iterator[Row], tally: Sources) -> Iterator[Row]:
+    for row in rows:
+        tally.number(row.get("source", ""))
+        yield row
 
 
 def _rows(store: Store, data: DataSet) -> RowFile:

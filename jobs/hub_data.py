@@ -24,7 +24,8 @@ from jobs.ending import Ending
 from jobs.queue import Lease
 
 if TYPE_CHECKING:
-    from engine.hub_data import DataListing, Part
+    from engine.hub_data import DataListing as DataListing
+    from engine.hub_data import Part as Part
 
 PREFIX = "hub:"  # what a person writes before the id of a data set
 
@@ -80,7 +81,7 @@ def add(
     Raises:
         QueueFull: no further job may wait.
     """
-    origin = {"id": listing.wanted.id, "commit": listing.commit, "subset": part.subset, "split": part.split}
+    origin = _origin(listing, part)
     for data in store.data_sets():
         same = data.facts.get("hub") == origin and columns in (None, data.facts.get("columns"))
         if same and store.rows_path(data).is_file():
@@ -89,6 +90,28 @@ def add(
     job = store.submit("data", name, settings)
     runner.ensure(store.files.root)
     return job
+
+
+def beginning(store: Store, listing: DataListing, part: Part) -> Path:
+    """A file that begins as the part does, to look at; kept for a day. HubDataError where it cannot be had."""
+    from engine import hub_beginning
+    from engine.download import Hub, HubError
+
+    place = store.files.unfinished(f"beginning {_source(_origin(listing, part))}")
+    try:
+        with Hub() as connection:
+            return hub_beginning.beginning(connection, listing, part, place)
+    except HubError as error:
+        raise HubDataError(error.problems) from error
+
+
+def _origin(listing: DataListing, part: Part) -> dict[str, str]:
+    return {"id": listing.wanted.id, "commit": listing.commit, "subset": part.subset, "split": part.split}
+
+
+def _source(origin: Mapping[str, str]) -> str:
+    """What nothing else that is fetched is called."""
+    return f"{os.environ.get('HF_ENDPOINT', '')} {sorted(origin.items())}"
 
 
 def told(origin: Mapping[str, Any]) -> str:
@@ -108,7 +131,7 @@ def fetched(store: Store, lease: Lease, ending: Ending) -> Iterator[Path]:
     from engine.download import Hub
 
     origin = lease.job.settings["hub"]
-    place, done = store.files.unfinished(f"data {os.environ.get('HF_ENDPOINT', '')} {sorted(origin.items())}"), False
+    place, done = store.files.unfinished(f"data {_source(origin)}"), False
 
     def progress(stage: str, here: int, whole: int) -> None:
         ending.check()

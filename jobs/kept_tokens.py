@@ -26,7 +26,7 @@ from engine.data.tokens import TokenRows
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the way rows become tokens: raised when that changes
+VERSION = 2  # of the way rows become tokens: raised when that changes
 MOST_BYTES = 4_000_000_000
 SPARE_BYTES = 2_000_000_000  # what stays free on the disk
 _DAYS = "strftime_now"  # a template that writes the date gives other tokens tomorrow

@@ -40,24 +40,18 @@ def questions(store: Store) -> list[Callable[[object], Answer]]:
     def data_look(question: object) -> Answer:
         """How the beginning of a file is understood, alone or as the person maps its columns."""
         asked = fields(question)
-        file, columns = _file(store, asked), _columns(asked)
-        seen = adding_data.preview(store, file.path, columns)
+        file = _file(store, asked)
         return {
             "file": file.name,
             "upload": str(file.path) if file.ours else None,
             "name": clean_name(Path(file.name).stem.partition(".")[0], "data set"),
-            "understood": seen.understood,
-            "columns": columns or seen.columns,
-            "names": seen.column_names,
-            "rows": [{"key": n, "pieces": data_facts.shown_row(row)} for n, row in enumerate(seen.rows or [])],
-            "problems": seen.problems[:100],
-            "mapped": columns is not None,
+            **looked_at(store, file.path, columns_of(asked)),
         }
 
     def data_add(question: object) -> Answer:
         """Make a file a data set, or queue that where it takes long. What is wrong with its rows comes as a list."""
         asked = fields(question)
-        file, columns = _file(store, asked), _columns(asked)
+        file, columns = _file(store, asked), columns_of(asked)
         name = clean_name(str(asked.get("name") or ""), clean_name(Path(file.name).stem, "data set"))
         try:
             made = adding_data.add(store, file.path, name, columns, asked.get("skip_bad") is True, upload=file.ours)
@@ -71,6 +65,19 @@ def questions(store: Store) -> list[Callable[[object], Answer]]:
         return {}
 
     return [data_look, data_add, data_forget]
+
+
+def looked_at(store: Store, path: Path, columns: dict[str, str] | None) -> Answer:
+    """How the beginning of a file is understood, with its first rows as pieces to show."""
+    seen = adding_data.preview(store, path, columns)
+    return {
+        "understood": seen.understood,
+        "columns": columns or seen.columns,
+        "names": seen.column_names,
+        "rows": [{"key": n, "pieces": data_facts.shown_row(row)} for n, row in enumerate(seen.rows or [])],
+        "problems": seen.problems[:100],
+        "mapped": columns is not None,
+    }
 
 
 # --- what the page named ------------------------------------------------------------------------------------------
@@ -124,7 +131,7 @@ def _forget(file: File) -> None:
         file.path.parent.rmdir()
 
 
-def _columns(asked: Mapping[str, Any]) -> dict[str, str] | None:
+def columns_of(asked: Mapping[str, Any]) -> dict[str, str] | None:
     """The roles that a person gave to columns; None where that is left to the studio."""
     given = asked.get("columns")
     if not isinstance(given, dict):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from adapters_store.tables import DataSet, Job
     from engine.data import check as rows_of
     from jobs import adding_data, examining, hub_data, progress
+    from jobs.hub_data import DataListing, Part
     from studio import actions, asking, data_report, records
 else:
     tables, rows_of = Deferred("adapters_store.tables"), Deferred("engine.data.check")
@@ -35,7 +36,7 @@ else:
 SHOWN_ROWS = 3
 SHOWN_ERRORS = 10
 FIXES_HELP = f"Rows to leave out, among {', '.join(KINDS)}. By default {', '.join(ADVISED)}."
-ROLES = "messages, system, prompt, input, answer or text"
+ROLES = "messages, system, prompt, input, answer, text or source"
 
 Source = Annotated[
     str,
@@ -104,8 +105,9 @@ def add_file(
         if on_hub:
             listing = hub_data.look_up(hub_data.read(file))
             part = hub_data.chosen(listing, subset, split)
-            wanted = clean_name(name or listing.wanted.name, "data set")
-            made = _arrived(store, hub_data.add(store, listing, part, wanted, _columns(mapping), skip_bad))
+            wanted, columns = clean_name(name or listing.wanted.name, "data set"), _columns(mapping)
+            _check_beginning(store, listing, part, columns)
+            made = _arrived(store, hub_data.add(store, listing, part, wanted, columns, skip_bad))
         else:
             path = _there(Path(file))
             wanted = clean_name(name or path.name.partition(".")[0], "data set")
@@ -189,6 +191,17 @@ def _columns(mapping: list[str] | None) -> dict[str, str] | None:
         raise UsageError(f"{wrong[0]} maps nothing. Write --map ROLE=COLUMN, with a role of {ROLES}.")
     pairs = (text.partition("=") for text in mapping or [])
     return {role.strip(): column.strip() for role, _, column in pairs} or None
+
+
+def _check_beginning(store: Store, listing: DataListing, part: Part, columns: dict[str, str] | None) -> None:
+    """DataError if the first rows of what is on a hub are not understood: said before all of it is fetched."""
+    try:
+        first = hub_data.beginning(store, listing, part)
+    except hub_data.HubDataError:  # nothing of it can be shown beforehand
+        return
+    seen = adding_data.preview(store, first, columns)
+    if not seen.format:
+        raise rows_of.DataError(seen.problems)
 
 
 def _arrived(store: Store, made: DataSet | Job) -> DataSet:

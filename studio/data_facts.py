@@ -21,6 +21,7 @@ from studio.words import size
 SHOWN_CHARACTERS = 1500  # of one message; the rest is asked for
 WHOLE_CHARACTERS = 1_000_000  # of one message when a single row is asked for whole
 SOURCES = {"sample": "Sample that comes with the studio", "file": "File", "hub": "Hub", "cleaned": "Cleaned copy"}
+SHOWN_SOURCES = 8
 DETECTED = ("container", "packed", "encoding", "delimiter", "files")  # what is told of the file, in this order
 
 Facts = dict[str, Any]
@@ -109,6 +110,7 @@ def _facts(data: DataSet, size_bytes: int | None) -> list[tuple[str, str]]:
     return [
         ("Source", f"{source}: {file}" if file and data.source in ("file", "hub") else source),
         ("Columns", _columns(data.facts.get("columns"))),
+        ("Sources", _sources(data.facts)),
         ("Kind of file", _detected(data.facts.get("detected"))),
         ("Size", "its rows are gone from disk" if size_bytes is None else size(size_bytes)),
         ("SHA-256", short_hash(data.content_hash)),
@@ -121,6 +123,19 @@ def _columns(columns: object) -> str:
         return ""
     pairs = [(str(role), str(column)) for role, column in columns.items()]
     return ", ".join(role if role == column else f"{role} from {column}" for role, column in pairs)
+
+
+def _sources(facts: Mapping[str, Any]) -> str:
+    """What validation rows are drawn from, each its share: values of a column, or files."""
+    told, files = facts.get("by_source") or {}, facts.get("sources") or []
+    parts = [f"{name} {count:,}" for name, count in (told.get("rows") or {}).items()]
+    more = [f"and {len(parts) - SHOWN_SOURCES} more"] if len(parts) > SHOWN_SOURCES else []
+    shown = [*parts[:SHOWN_SOURCES], *more]
+    if told and not parts:
+        return f"the column {told['column']} has too many values to split by"
+    if parts:
+        return f"by {told['column']}: {', '.join(shown)}; each gives its share of the validation rows"
+    return f"{len(files)} files; each gives its share of the validation rows" if files else ""
 
 
 def _detected(found: object) -> str:

@@ -77,6 +77,7 @@ def _nothing(seen: check.Preview) -> Record:
         "errors": [],
         "error_total": 0,
         "duplicates": 0,
+        "sources": None,
         **dict.fromkeys(_OF_TOKENS),
         "truncated": [],
         "warnings": [],
@@ -88,6 +89,7 @@ def _of_reading(reading: Reading, rows: _Distinct) -> Record:
     return {
         "detected": facts["detected"],
         "left_out": facts.get("left_out", []),
+        "sources": facts.get("by_source"),
         "rows": rows.count + reading.bad_total,
         "usable_rows": rows.count,
         "errors": [{"line": bad.line, "reason": bad.reason, "says": bad.sentence} for bad in reading.bad],
@@ -105,7 +107,8 @@ class _Distinct:
     def of(self, reading: Reading) -> Iterator[Row]:
         """The rows, one by one."""
         for row in reading:
-            digest = hashlib.blake2b(json.dumps(row, sort_keys=True).encode(), digest_size=8).digest()
+            said = row.get("messages") or row["text"]  # and not where it comes from
+            digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=8).digest()
             self._seen.append(int.from_bytes(digest, "little"))
             yield row
 

@@ -177,11 +177,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.faults.false_hash == file.name:
             content = bytes([content[0] ^ 1]) + content[1:]
         about = {"ETag": f'"{_sha256(file)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked and self.hub.faults.ranges:
-            start = int(asked[1])
-            about["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            self._send(206, content[start:], about, file.name)
+            start, end = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+            about["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
+            self._send(206, content[start : end + 1], about, file.name)
         else:
             self._send(200, content, about, file.name)
 

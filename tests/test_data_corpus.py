@@ -15,12 +15,14 @@ EXPECTED: dict[str, dict[str, Any]] = json.loads((CORPUS / "expected.json").read
 
 
 def rows_of(expected: dict[str, Any]) -> list[Any]:
-    """The clean rows an entry stands for: texts, pairs of user and assistant, or messages with their weight."""
+    """The clean rows an entry stands for: texts, pairs of user and assistant, or messages; with weights and sources."""
     if "text" in expected:
         return [{"text": text} for text in expected["text"]]
     pairs = [[["user", asked], ["assistant", said]] for asked, said in expected.get("pairs", [])]
     talks = expected.get("messages", pairs)
-    return [{"messages": [dict(zip(("role", "content", "weight"), m, strict=False)) for m in talk]} for talk in talks]
+    rows = [{"messages": [dict(zip(("role", "content", "weight"), m, strict=False)) for m in talk]} for talk in talks]
+    sources = [{"source": source} if source else {} for source in expected.get("sources", [None] * len(rows))]
+    return [row | source for row, source in zip(rows, sources, strict=True)]
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 from adapters_store.store import Store
 from adapters_store.tables import Job
+from engine import hub_beginning
 from engine.data.check import read_rows
 from engine.hub_data import CONVERTED
 from jobs import hub_data
@@ -266,10 +267,96 @@ def test_the_page_lists_what_there_is_and_queues_what_was_chosen(far: StandIn, w
     assert [part[:2] for part in found["parts"]] == [["de", "train"], ["en", "train"]]
     assert (found["id"], found["name"], found["more"]) == (f"{ID}@{COMMIT}", "talk", 0)
     chosen = {"id": found["id"], "subset": "en", "split": "train", "name": "english"}
-    job = store.job(ask["data_hub_add"]({**chosen, "columns": "prompt=q, answer = r"})["job"])
+    job = store.job(ask["data_hub_add"]({**chosen, "columns": {"prompt": "q", "answer": "r"}})["job"])
     assert (job.kind, job.name, job.settings["columns"]) == ("data", "english", {"prompt": "q", "answer": "r"})
     assert job.settings["hub"] == {"id": ID, "commit": COMMIT, "subset": "en", "split": "train"}
-    assert "role maps nothing" in ask["data_hub_add"]({**chosen, "columns": "role=q"})["problem"]
     assert "no subset fr" in ask["data_hub_add"]({**chosen, "subset": "fr"})["problem"]
     assert "is not the id" in ask["data_hub_look"]({"id": ["org/talk"]})["problem"]
     assert "is not the id" in ask["data_hub_look"](None)["problem"]
+
+
+# --- the beginning, before all of it is fetched ---------------------------------------------------------------------
+
+STRANGE = [
+    {"from_them": f"What is {word}?", "from_us": f"A {word}.", "n": number} for number, word in enumerate("abcd")
+]
+MAPPED = {"prompt": "from_them", "answer": "from_us"}
+
+
+def strange(name: str) -> bytes:
+    """Rows whose columns say nothing, as a file of the kind that its name tells."""
+    table = pyarrow.Table.from_pylist(STRANGE * 500)
+    if name.endswith(".parquet"):
+        out = pyarrow.BufferOutputStream()
+        parquet.write_table(table, out, row_group_size=500, compression="none", use_dictionary=False)
+        return bytes(out.getvalue())
+    lines = "".join(f"{json.dumps(row)}\n" for row in STRANGE * 500).encode()
+    if name.endswith(".json"):
+        return json.dumps(STRANGE * 500).encode()
+    return gzip.compress(lines) if name.endswith(".gz") else lines
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("name", ["train.jsonl", "train.jsonl.gz", "train.parquet", "train.json"])
+def test_the_columns_of_a_split_are_mapped_with_its_first_rows_shown_before_it_is_fetched(
+    name: str, large: bool, far: StandIn, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr(hub_beginning, "SMALL", 2000)
+        monkeypatch.setattr(hub_beginning, "FIRST", 1000)
+        monkeypatch.setattr(hub_beginning, "PIECE", 1000)
+    far.models[AT].joinpath(name).write_bytes(strange(name))
+    ask = {fn.__name__: answered(fn) for fn in questions(store)}
+    chosen = {"id": f"{ID}@{COMMIT}", "subset": "default", "split": "train"}
+    seen = ask["data_hub_rows"](chosen)
+    assert (seen["file"], seen["names"], seen["rows"]) == ("org/talk, default, train", [*STRANGE[0]], [])
+    assert "The columns from_them, from_us, n are not understood." in seen["problems"][0]
+    asked = len(far.asked)
+    seen = ask["data_hub_rows"]({**chosen, "columns": MAPPED})
+    assert [[piece["text"] for piece in row["pieces"]] for row in seen["rows"]] == [
+        [f"What is {word}?", f"A {word}."] for word in "abc"
+    ]
+    assert seen["mapped"]
+    assert len([one for one in far.asked[asked:] if one.file]) == 0, "what was looked at is kept"
+    pieces = [one for one in far.asked if one.file and one.headers.get("range")]
+    assert bool(pieces) == (large and (far.models[AT] / name).stat().st_size > 2000), "a small file is fetched whole"
+
+    finished = done(store, store.job(ask["data_hub_add"]({**chosen, "columns": MAPPED})["job"]))
+    data = store.data_set(finished.progress["data_set"])
+    assert (data.rows, data.facts["columns"]) == (2000, MAPPED)
+    far.models[AT].joinpath("test.jsonl").write_bytes(strange("test.jsonl"))
+    seen = ask["data_hub_rows"]({**chosen, "split": "test"})
+    assert (seen["columns"], seen["mapped"], len(seen["rows"])) == (MAPPED, False, 3), "the mapping is remembered"
+
+
+def test_what_cannot_be_shown_beforehand_is_said_and_can_be_fetched_all_the_same(
+    far: StandIn, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_beginning, "SMALL", 100)
+    monkeypatch.setattr(hub_beginning, "FIRST", 120)
+    file = far.models[AT] / "train.json"
+    file.write_text(json.dumps({"data": [{"prompt": row["from_them"], "completion": "b"} for row in STRANGE]}))
+    ask = {fn.__name__: answered(fn) for fn in questions(store)}
+    chosen = {"id": f"{ID}@{COMMIT}", "subset": "default", "split": "train"}
+    seen = ask["data_hub_rows"](chosen)
+    assert seen["blind"]
+    assert seen["problems"][0].startswith("Its first file is one JSON object, of which no part can be shown")
+    assert done(store, store.job(ask["data_hub_add"](chosen)["job"])).state == "completed"
+    far.models[AT].joinpath("test.parquet").write_bytes(b"PAR1" + bytes(200_000) + b"PAR1")
+    assert "damaged Parquet" in ask["data_hub_rows"]({**chosen, "split": "test"})["problems"][0]
+    far.faults.ranges = False
+    assert "gives out whole files only" in ask["data_hub_rows"]({**chosen, "split": "test"})["problems"][0]
+
+
+def test_the_command_says_that_columns_are_not_understood_before_it_fetches(
+    far: StandIn, store: Store, data_dir: Path
+) -> None:
+    far.models[AT].joinpath("train.jsonl").write_bytes(strange("train.jsonl"))
+    terminal = Terminal(data_dir)
+    refused = terminal.run("data", "add", f"hub:{ID}")
+    assert refused.returncode == 2
+    assert "The columns from_them, from_us, n are not understood." in refused.stderr
+    assert store.jobs() == []
+    mapping = ["--map", "prompt=from_them", "--map", "answer=from_us"]
+    made = terminal.json("data", "add", f"hub:{ID}", *mapping)
+    assert (made["rows"], made["source"]) == (2000, "hub")

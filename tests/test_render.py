@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import Template
 
 from engine.data.problems import DataError
 from engine.data.render import AT_ONCE, IGNORED, Example, _mask, encode, encode_all, prompt_ids
-from engine.data.template import PLAIN, Writer
+from engine.data.template import PLAIN, Writer, Written
 from tests.tiny import CHATML, tiny_rows, tiny_tokenizer
 
 Turn = tuple[str, str]
@@ -262,18 +263,26 @@ def test_a_token_is_learned_where_it_lies_inside_of_a_stretch_and_is_not_empty(
 
 
 def test_a_row_is_written_once_where_its_roles_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = tiny_tokenizer()
-    writer, told, asked = Writer(tokenizer), [], tokenizer.apply_chat_template
+    writer, told, render = Writer(tiny_tokenizer()), [], Template.render
     rows = [{"messages": [*row["messages"], *tiny_rows(9)[8]["messages"]]} for row in tiny_rows(5)]
     writer.write(rows[:1])
+    monkeypatch.setattr(Template, "render", lambda *given, **more: told.append(1) or render(*given, **more))
+    assert len(writer.write(rows)) == len(told) == 5
 
-    def counting(conversations: list[Any], **options: Any) -> Any:
-        told.append(len(conversations))
-        return asked(conversations, **options)
 
-    monkeypatch.setattr(tokenizer, "apply_chat_template", counting)
-    writer.write(rows)
-    assert told == [5]
+def test_a_tokenizer_that_writes_in_a_way_of_its_own_is_asked_for_each_row() -> None:
+    class Shouting(type(tiny_tokenizer())):  # type: ignore[misc]
+        def apply_chat_template(self, *given: Any, **more: Any) -> Any:
+            return [text.upper() for text in super().apply_chat_template(*given, **more)]
+
+    tokenizer = tiny_tokenizer()
+    plain = Writer(tokenizer).write(tiny_rows(9))
+    tokenizer.__class__ = Shouting
+    told = Writer(tokenizer).write(tiny_rows(9))
+    assert [one.text for one in told if isinstance(one, Written)] == [
+        one.text.upper() for one in plain if isinstance(one, Written)
+    ]
+    assert len(told) == 9
 
 
 @pytest.mark.parametrize("template", [CHATML, LLAMA, MISTRAL, THINKING, PLAIN])

@@ -45,18 +45,24 @@ def test_rows_that_are_alike_are_on_one_side_or_it_is_said_that_they_are_not(
     assert line.regrouped == (line.validation != plain.validation)
 
 
-@given(st.lists(st.integers(0, 40), min_size=2, max_size=4), shares, seeds)
-def test_each_source_gives_the_rows_it_gives_by_itself(sizes: list[int], share: float, seed: int) -> None:
-    line = split(range(sum(sizes)), share, seed, sizes)
-    small, first = [], 0
-    for size in sizes:
-        own = [row - first for row in line.validation if first <= row < first + size]
-        if size * share >= 1:
-            assert own == split(range(size), share, seed).validation
+def in_turn(*sizes: int) -> list[int]:
+    """The source of each row, where sources of these sizes stand one after another."""
+    return [source for source, size in enumerate(sizes) for _ in range(size)]
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=120), shares, seeds, st.booleans())
+def test_each_source_gives_the_rows_it_gives_by_itself(sources: list[int], share: float, seed: int, turn: bool) -> None:
+    sources = sorted(sources) if turn else sources
+    line = split(range(len(sources)), share, seed, sources)
+    small, together = [], 0
+    for source in set(sources):
+        places = [row for row, its in enumerate(sources) if its == source]
+        own = [places.index(row) for row in line.validation if row in places]
+        if len(places) * share >= 1:
+            assert own == split(range(len(places)), share, seed).validation
         else:
             small += own
-        first += size
-    together = sum(size for size in sizes if size * share < 1)
+            together += len(places)
     assert len(small) == aside(together, share)
 
 
@@ -66,18 +72,18 @@ def test_copies_stay_together_across_sources(
     marks: list[int], share: float, seed: int, data: st.DataObject | None
 ) -> None:
     cut = data.draw(st.integers(0, len(marks))) if data else 1
-    line = split(marks, share, seed, [cut, len(marks) - cut], related([]))
+    line = split(marks, share, seed, in_turn(cut, len(marks) - cut), related([]))
     assert not {marks[row] for row in line.train} & {marks[row] for row in line.validation}
     assert (len(line.validation) > 0) == (len(set(marks)) > 1)
 
 
 def test_where_no_row_is_like_another_the_line_is_where_it_always_was() -> None:
-    line = split(range(40), 0.1, 0, [40], related([]))
+    line = split(range(40), 0.1, 0, in_turn(40), related([]))
     assert line == Split(line.train, sorted(random.Random("split 0").sample(range(40), 4)), False, False)
 
 
 def test_weights_of_sources_are_kept_when_all_together_are_too_many() -> None:
-    line = split(range(40_000), 0.1, 0, [30_000, 9_990, 10])
+    line = split(range(40_000), 0.1, 0, in_turn(30_000, 9_990, 10))
     measured = [sum(low <= row < high for row in line.validation) for low, high in ((0, 30_000), (30_000, 39_990))]
     assert len(line.validation) == MOST_VALIDATION_ROWS
     assert measured == [250, 249], "either would have given 500, and the third gives its one"

@@ -1,6 +1,7 @@
 """From a file to clean rows: every row is made one of two shapes, or named with the reason why it cannot be.
 
-A clean row is {"messages": [{"role", "content"[, "weight"]}, ...]} or {"text": ...}. They are kept as canonical JSONL,
+A clean row is {"messages": [{"role", "content"[, "weight"]}, ...]} or {"text": ...}, with "source" where a column tells
+it. They are kept as canonical JSONL,
 whose SHA-256 is the identity of a data set. Rows pass by one at a time, so that a file may be larger than the memory.
 Knows nothing about tokens: see `render.py`.
 """
@@ -22,6 +23,7 @@ from engine.data.problems import MOST_NAMED, DataError, RowError
 from engine.data.raw import Raw
 from engine.data.read import opened
 from engine.data.shapes import Row, clean
+from engine.data.sources import Sources
 
 __all__ = ["BadRow", "Checked", "DataError", "Preview", "Reading", "Row", "each_row", "preview", "read", "read_rows",
            "spans", "write_rows"]  # fmt: skip
@@ -30,7 +32,7 @@ __all__ = ["BadRow", "Checked", "DataError", "Preview", "Reading", "Row", "each_
 Given = tuple[int, Any, str, int]
 PREVIEWED = 3  # clean rows of a preview
 MOST_COLUMNS = 200  # of a preview
-MOST_SOURCES = 1000  # files whose rows are counted one by one
+MOST_COUNTED = 1000  # files whose rows are counted one by one
 ENOUGH = 16_000_000  # characters of values after which a sample is large enough
 
 
@@ -94,6 +96,7 @@ class Reading:
         self.bad: list[BadRow] = []
         self.bad_total = 0
         self._by_file: Counter[int] = Counter()
+        self.by_source = Sources()
         self._name = name or path.name
         self._raw = opened(path)
         try:
@@ -131,6 +134,7 @@ class Reading:
                 self._note(number, str(error), place or self._raw.place(number))
             else:
                 self._by_file[file] += 1
+                self.by_source.number(row.get("source", ""))
                 yield number, row, place, file
 
     def _note(self, number: int, reason: str, place: str) -> None:
@@ -167,12 +171,15 @@ class Reading:
     def facts(self) -> dict[str, Any]:
         """What is to be remembered of the file with its rows; after they were read.
 
-        `sources` are the numbers of usable rows of each file of a folder, in the order of the rows.
+        `sources` are the numbers of usable rows of each file of a folder, in the order of the rows; `by_source` is told
+        by `Sources.facts`.
         """
         known: dict[str, Any] = {"columns": self.columns, "file": self._name, "understood": self.understood}
         known["detected"] = self._raw.detected()
-        if 1 < len(self._by_file) <= MOST_SOURCES:
+        if 1 < len(self._by_file) <= MOST_COUNTED:
             known["sources"] = [count for _, count in sorted(self._by_file.items())]
+        if "source" in self.columns:
+            known["by_source"] = self.by_source.facts(self.columns["source"])
         if self._raw.left_out:
             known["left_out"] = self._raw.left_out[:MOST_NAMED]
         if self.bad_total:

@@ -8,18 +8,19 @@ being right or wrong: see `shapes.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.data.problems import DataError
 
-ROLES = ("messages", "system", "prompt", "input", "answer", "text", "history", "tools")
+ROLES = ("messages", "system", "prompt", "input", "answer", "text", "history", "tools", "source")
 TALK_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat")
 SYSTEM_NAMES = ("system", "system_prompt", "system_message")
 PROMPT_NAMES = ("prompt", "question", "query", "user")
 CONTEXT_NAMES = ("context", "input")
 ANSWER_NAMES = ("completion", "response", "answer", "output", "assistant")
 TEXT_NAMES = ("text", "content")
+SOURCE_NAMES = ("source", "dataset", "origin", "category")  # columns that may say where a row comes from
 SAMPLE = 100  # rows that tell the format
 KNOWN = frozenset(
     {"instruction", "chosen", "rejected", "input_ids", *SYSTEM_NAMES, *TALK_NAMES, *PROMPT_NAMES, *CONTEXT_NAMES}
@@ -41,7 +42,7 @@ def detect(rows: Iterable[Any], columns: Mapping[str, str] | None = None) -> For
     """The format of `rows`, from the columns that the first 100 objects among them share, or as `columns` says.
 
     Args:
-        columns: maps roles to names of columns.
+        columns: maps roles to names of columns; with the role source alone the others are found out.
 
     Raises:
         DataError: if there is nothing to learn from; the sentence names the columns found and those understood.
@@ -50,13 +51,17 @@ def detect(rows: Iterable[Any], columns: Mapping[str, str] | None = None) -> For
     if not sample:
         raise DataError(['No row is an object with named columns, such as {"prompt": ..., "completion": ...}.'])
     given = column_names(sample)
-    if columns:
+    if columns and columns.keys() != {"source"}:
         return _mapped(columns, given)
     names = {name.strip().lower(): name for name in given}
     found = _preference(names) or _talk(names, sample) or _instruction(names) or _prompt(names) or _text(names)
     if found is None:
         raise DataError([_not_understood(names, sample)])
-    return found
+    if not columns:
+        return _with_source(found, names, sample)
+    if columns["source"] not in given:
+        raise DataError([_no_column(columns["source"], given)])
+    return replace(found, columns={**found.columns, **columns})
 
 
 def column_names(rows: Iterable[dict[Any, Any]]) -> list[str]:
@@ -69,9 +74,7 @@ def _mapped(columns: Mapping[str, str], given: list[str]) -> Format:
     problems = [
         f"{role} is no role of a column; there are {', '.join(ROLES)}." for role in columns if role not in ROLES
     ]
-    problems += [
-        f"There is no column {name[:40]}. There are {_listed(given)}." for name in columns.values() if name not in given
-    ]
+    problems += [_no_column(name, given) for name in columns.values() if name not in given]
     kinds = [role for role in ("messages", "text", "answer") if role in columns]
     if len(kinds) != 1:
         problems.append(
@@ -86,6 +89,21 @@ def _mapped(columns: Mapping[str, str], given: list[str]) -> Format:
     name = {"messages": "messages", "text": "text"}.get(kinds[0], "instruction" if "input" in columns else "prompt")
     said = ", ".join(f"{role} from {column}" for role, column in columns.items())
     return Format(name, dict(columns), f"Read as you mapped it: {said}.")
+
+
+def _no_column(name: str, given: list[str]) -> str:
+    return f"There is no column {name[:40]}. There are {_listed(given)}."
+
+
+def _with_source(found: Format, names: dict[str, str], sample: list[dict[str, Any]]) -> Format:
+    """The format with the column that says where rows come from, if one is called so and its values repeat."""
+    column = _first(names, SOURCE_NAMES)
+    if column is None or column in found.columns.values():
+        return found
+    values = [value for row in sample if isinstance(value := row.get(column), str | int)]
+    if not values or 2 * len(set(values)) > len(values):
+        return found
+    return replace(found, columns={**found.columns, "source": column})
 
 
 def _preference(names: dict[str, str]) -> Format | None:

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from engine.data.secrets import has_email, has_secret
+from engine.data.sources import Sources
 from engine.data.split import split
 
 Row = dict[str, Any]
@@ -42,10 +43,12 @@ class Findings:
     Attributes:
         rows: how many rows were looked at.
         groups: by kind, a name of KINDS. In a group the first row is the one to keep.
+        sources: the number of the source of each row, as its column tells it.
     """
 
     rows: int
     groups: dict[str, Groups] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    sources: list[int] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """For each kind the number of rows that a cleaned copy would leave out, and the first 100 groups."""
@@ -65,7 +68,8 @@ class Findings:
         for group in self.groups["exact"]:
             for row in group:
                 marks[row] = group[0]
-        aside = set(split(marks, share, seed, like=lambda rows: [near.get(row, []) for row in rows]).validation)
+        line = split(marks, share, seed, self.sources, lambda rows: [near.get(row, []) for row in rows])
+        aside = set(line.validation)
         pairs = []
         for group in self.groups["near"]:
             learned = next((row for row in group if row not in aside), None)
@@ -88,9 +92,11 @@ def examine(
     """
     found, joined = Findings(len(rows)), {kind: dict[int, list[int]]() for kind in GROUPED}
     copies, prompts, near = _Copies(), _Prompts(), _Near(rows) if "near" in kinds else None
+    sources = Sources()
     for number, row in enumerate(rows):
         if number % AT_ONCE == 0:
             tell(number)
+        found.sources.append(sources.number(row.get("source", "")))
         first, like = copies.first(number, row), None
         if near is not None and first == number:
             like = near.like(number, row)
@@ -103,6 +109,8 @@ def examine(
             if kind in kinds and doubtful(row):
                 found.groups[kind].append([number])
     found.groups.update({kind: sorted(groups.values()) for kind, groups in joined.items()})
+    if not sources.are_few:
+        found.sources.clear()
     tell(len(rows))
     return found
 

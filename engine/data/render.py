@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from engine.data.byte_tokens import ByteTokens, placed
+from engine.data.outline import Span
 from engine.data.problems import DataError
-from engine.data.template import Message, Span, Writer, Written, written
+from engine.data.template import Message, Writer, Written, written
 
 Row = dict[str, Any]
 Text = Written | ValueError | str  # a conversation, or why it cannot be written; or a plain text
@@ -22,6 +24,7 @@ Encoded = Any  # with ids, and with offsets: where in the text each stands
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
 AT_ONCE = 1024  # rows that are written and tokenised together: few enough to be cancelled soon
+FEW = 2  # portions, after which it pays to know the bytes of all tokens
 PROBED = 8  # texts on which a tokenizer's call and its core are compared
 MOST_CHARACTERS = 2_000_000  # of the rows together; a single row may have more
 MOST_NAMED = 100  # rows with a problem that are named; beyond that only their number is told
@@ -48,6 +51,7 @@ class Marked:
     ids: list[int]
     learned: bytes
     full_length: int  # tokens before the row was cut
+    source: str = ""  # where it comes from, as its column says
 
     @property
     def answer_tokens(self) -> int:
@@ -81,16 +85,27 @@ class Speller:
         self._tokenizer = tokenizer
         self._core: Any = getattr(tokenizer, "backend_tokenizer", None)
         self._trusted: dict[bool, bool] = {}
+        self._bytes: tuple[ByteTokens | None] | None = None  # looked for once
         self._writer = Writer(tokenizer, loss_on)
 
     def spell(self, rows: Sequence[Row]) -> list[Spelt | ValueError]:
         """Each row as tokens, or the reason why it cannot be, in a sentence."""
-        return list(self.each(rows))
-
-    def each(self, rows: Sequence[Row]) -> Iterator[Spelt | ValueError]:
-        """As `spell`, one row after the other, so that what is not wanted of one is let go before the next."""
         texts = self._texts(rows)
-        return self._spelt(texts, self._tokens(texts))
+        return list(self._spelt(texts, self._tokens(texts)))
+
+    def marked(self, portions: Iterable[Sequence[Row]], length: int) -> Iterator[Marked | ValueError]:
+        """The rows of all portions as `spell` has them, cut to `length` tokens.
+
+        Of many portions the tokenizer is not asked for places, if they follow from its tokens.
+        """
+        for number, rows in enumerate(portions):
+            known = self._byte_tokens() if number >= FEW else None
+            yield from self._marked(rows, known, length)
+
+    def _byte_tokens(self) -> ByteTokens | None:
+        if self._bytes is None and self._trusted.get(False):
+            self._bytes = (ByteTokens.of(self._core),)
+        return self._bytes[0] if self._bytes else None
 
     def _texts(self, rows: Sequence[Row]) -> list[Text]:
         """What the tokenizer is given for each row: a conversation as it is written, a plain text as it is."""
@@ -98,20 +113,25 @@ class Speller:
         conversations = iter(self._writer.write(chats) if chats else ())
         return [row["text"] if "text" in row else next(conversations) for row in rows]
 
-    def _tokens(self, texts: Sequence[Text]) -> list[Encoded]:
-        """Tokens and offsets of each text that is one, in their order: conversations first, then plain texts."""
-        chats = self._tokenised([one.text for one in texts if isinstance(one, Written)], special=False)
-        return [*chats, *self._tokenised([one for one in texts if isinstance(one, str)], special=True)]
+    def _tokens(self, texts: Sequence[Text], of_chats: bool = True, of_plain: bool = True) -> list[Encoded]:
+        """Tokens of each text that is one, in their order: conversations first, then plain texts. With their offsets
+        `of_chats` and `of_plain`."""
+        chats = self._tokenised([one.text for one in texts if isinstance(one, Written)], False, of_chats)
+        return [*chats, *self._tokenised([one for one in texts if isinstance(one, str)], True, of_plain)]
 
-    def _tokenised(self, texts: list[str], special: bool) -> Iterable[Encoded]:
-        """Tokens and offsets of each text; from the tokenizer's core, which is quicker, where that gives the same."""
+    def _tokenised(self, texts: list[str], special: bool, places: bool) -> Iterable[Encoded]:
+        """Tokens and offsets of each text; from the tokenizer's core, which is quicker, where that gives the same.
+
+        Without `places` it is asked for no offsets, if it is its core that is asked.
+        """
         if not texts:
             return ()
         if special not in self._trusted:
             self._trusted[special] = self._core is not None and self._agrees(texts[:PROBED], special)
         if not self._trusted[special]:
             return self._called(texts, special)
-        encoded: Iterable[Encoded] = self._core.encode_batch(texts, add_special_tokens=special)
+        asked = self._core.encode_batch if places else self._core.encode_batch_fast
+        encoded: Iterable[Encoded] = asked(texts, add_special_tokens=special)
         return encoded
 
     def _called(self, texts: list[str], special: bool) -> list[Encoded]:
@@ -131,7 +151,9 @@ class Speller:
         self._core.no_truncation()
         self._core.no_padding()
         by_core = self._core.encode_batch(texts, add_special_tokens=special)
-        return [(one.ids, one.offsets) for one in by_call] == [(one.ids, one.offsets) for one in by_core]
+        without = self._core.encode_batch_fast(texts, add_special_tokens=special)
+        same = [(one.ids, one.offsets) for one in by_call] == [(one.ids, one.offsets) for one in by_core]
+        return same and [one.ids for one in by_core] == [one.ids for one in without]
 
     def _spelt(self, texts: Sequence[Text], tokens: Sequence[Encoded]) -> Iterator[Spelt | ValueError]:
         chats = sum(isinstance(one, Written) for one in texts)
@@ -139,20 +161,45 @@ class Speller:
         for one in texts:
             if isinstance(one, Written):
                 tokens_of = next(of_chats)
-                offsets = tokens_of.offsets
+                offsets = placed(one.text, tokens_of.offsets)
                 yield Spelt(one.text, tokens_of.ids, offsets, _mask(offsets, one.learned))
             elif isinstance(one, str):
                 tokens_of = next(of_plain)
-                yield self._whole(one, tokens_of.ids, tokens_of.offsets)
+                ids, learned = self._whole(tokens_of.ids)
+                ends = [(len(one), len(one))] * (len(ids) - len(tokens_of.ids))
+                yield Spelt(one, ids, [*tokens_of.offsets, *ends], learned)
             else:
                 yield one
 
-    def _whole(self, text: str, ids: list[int], offsets: Sequence[Span]) -> Spelt:
-        """A plain text, learned whole, with the mark that ends it."""
+    def _marked(self, rows: Sequence[Row], known: ByteTokens | None, length: int) -> Iterator[Marked | ValueError]:
+        texts = self._texts(rows)
+        tokens, chats = self._tokens(texts, known is None, False), [one for one in texts if isinstance(one, Written)]
+        of_chats = self._of_chats(chats, tokens[: len(chats)], known)
+        of_plain = (self._whole(one.ids) for one in tokens[len(chats) :])
+        for row, one in zip(rows, texts, strict=True):
+            if isinstance(one, ValueError):
+                yield one
+            else:
+                ids, learned = next(of_chats if isinstance(one, Written) else of_plain)
+                yield Marked(ids[:length], learned[:length], len(ids), row.get("source", ""))
+
+    def _of_chats(
+        self, chats: Sequence[Written], tokens: Sequence[Encoded], known: ByteTokens | None
+    ) -> Iterator[tuple[list[int], bytes]]:
+        """The tokens of each conversation, and a byte for each that is 1 where it is learned."""
+        ids = [one.ids for one in tokens]
+        found = known.learned(chats, ids) if known else [None] * len(chats)
+        for chat, of_row, encoded, learned in zip(chats, ids, tokens, found, strict=True):
+            if learned is None:
+                asked = self._core.encode(chat.text, add_special_tokens=False) if known else encoded
+                learned = _mask(placed(chat.text, asked.offsets), chat.learned)
+            yield of_row, learned
+
+    def _whole(self, ids: list[int]) -> tuple[list[int], bytes]:
+        """The tokens of a plain text with the mark that ends it: all are learned."""
         end = self._tokenizer.eos_token_id
-        if end is not None:
-            ids, offsets = [*ids, end], [*offsets, (len(text), len(text))]
-        return Spelt(text, ids, offsets, b"\1" * len(ids))
+        ids = ids if end is None else [*ids, end]
+        return ids, b"\1" * len(ids)
 
 
 def encode_all(tokenizer: Any, rows: Iterable[Row], length: int, loss_on: str = "answers") -> Iterator[Marked]:
@@ -161,15 +208,13 @@ def encode_all(tokenizer: Any, rows: Iterable[Row], length: int, loss_on: str = 
     Raises:
         DataError: if the chat template cannot write some of the rows; it names them. Raised after the last row.
     """
-    speller, done, refused, total = Speller(tokenizer, loss_on), 0, [], 0
-    for portion in _portions(rows):
-        for number, one in enumerate(speller.each(portion), done):
-            if isinstance(one, ValueError):
-                total += 1
-                refused += [(number, str(one))] if total <= MOST_NAMED else []
-            elif not total:
-                yield one.cut(length)
-        done += len(portion)
+    speller, refused, total = Speller(tokenizer, loss_on), [], 0
+    for number, one in enumerate(speller.marked(_portions(rows), length)):
+        if isinstance(one, ValueError):
+            total += 1
+            refused += [(number, str(one))] if total <= MOST_NAMED else []
+        elif not total:
+            yield one
     if total:
         error = DataError([f"Row {number + 1}: {reason}" for number, reason in refused], total)
         error.refused = refused

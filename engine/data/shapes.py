@@ -1,5 +1,7 @@
 """One row of a file made one of the two shapes that are kept: {"messages": [...]} or {"text": ...}.
 
+Either also has "source", what the column of that role says, where there is one.
+
 Which column plays which role was found before, in `detect.py`. Knows nothing about files or tokens.
 """
 
@@ -13,6 +15,7 @@ from engine.data.detect import Format
 from engine.data.problems import RowError
 
 Row = dict[str, Any]
+LONGEST_SOURCE = 60  # characters that tell sources apart
 
 
 def clean(value: Any, form: Format) -> Row:
@@ -21,13 +24,23 @@ def clean(value: Any, form: Format) -> Row:
         raise value
     if not isinstance(value, dict):
         raise RowError(f"this is {kind(value)}, not an object with columns.")
-    columns = form.columns
+    row = _shaped(value, form.columns)
+    if "source" in form.columns and (source := _source(value.get(form.columns["source"]))):
+        row["source"] = source
+    return row
+
+
+def _shaped(value: dict[str, Any], columns: dict[str, str]) -> Row:
     if "text" in columns:
         return {"text": _text(value, columns["text"])}
     if "messages" in columns:
         told = (_optional(value, columns.get("system")), _tools(value, columns.get("tools")))
         return {"messages": conversation(value.get(columns["messages"]), columns["messages"], *told)}
     return {"messages": _turns(value, columns)}
+
+
+def _source(given: Any) -> str:
+    return whole(str(given).strip()[:LONGEST_SOURCE]) if isinstance(given, str | int | float) else ""
 
 
 def _turns(value: dict[str, Any], columns: dict[str, str]) -> list[Message]:

@@ -8,9 +8,9 @@ Knows nothing about what a row is, or what makes two of them alike.
 """
 
 import random
-from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, islice
+from itertools import islice
 from typing import NamedTuple
 
 from engine.data.kin import Groups, Kin, Like
@@ -42,13 +42,13 @@ def aside(count: int, share: float) -> int:
 
 
 def split(
-    marks: Iterable[int], share: float, seed: int, sizes: Sequence[int] | None = None, like: Like | None = None
+    marks: Iterable[int], share: float, seed: int, sources: Sequence[int] | None = None, like: Like | None = None
 ) -> Split:
     """Indices for training and for validation.
 
     Args:
         marks: a number for each row, the same for rows that are the same.
-        sizes: how many rows each source has, one after another; None for one source.
+        sources: the number of the source of each row, from 0; None for one source.
         like: for each of some rows the rows that are like it, or None if these are too many to name.
 
     Of all different rows of a source the share is drawn, each with its copies; one with more copies than rows are
@@ -56,13 +56,13 @@ def split(
     rows are copied. Rows with others like them are kept aside together if the share has room for all, else learned.
     """
     groups = Groups(marks)
-    by_source = _by_source(groups, share, sizes or [groups.rows])
-    sources = [_source(groups, members, share, seed) for members in by_source]
-    if not any(source.drawn for source in sources) and len(groups.members) > 1:  # none has two different rows
-        sources = [_source(groups, list(range(len(groups.members))), share, seed)]
-    wanted = allotted([len(source.drawn) for source in sources], MOST_VALIDATION_ROWS)
-    plain = [group for source, count in zip(sources, wanted, strict=True) for group in source.drawn[:count]]
-    chosen = _Choice(groups, sources, wanted, seed, like).groups() if like and plain else plain
+    by_source = _by_source(groups, share, sources or [0] * groups.rows)
+    parts = [_source(groups, members, share, seed) for members in by_source]
+    if not any(source.drawn for source in parts) and len(groups.members) > 1:  # none has two different rows
+        parts = [_source(groups, list(range(len(groups.members))), share, seed)]
+    wanted = allotted([len(source.drawn) for source in parts], MOST_VALIDATION_ROWS)
+    plain = [group for source, count in zip(parts, wanted, strict=True) for group in source.drawn[:count]]
+    chosen = _Choice(groups, parts, wanted, seed, like).groups() if like and plain else plain
     rows = groups.rows_of(chosen or plain)
     regrouped, across = bool(chosen) and set(chosen) != set(plain), bool(plain) and not chosen
     return Split([row for row in range(groups.rows) if row not in rows], sorted(rows), regrouped, across)
@@ -82,13 +82,14 @@ class _Source(NamedTuple):
     drawn: list[int]
 
 
-def _by_source(groups: Groups, share: float, sizes: Sequence[int]) -> list[list[int]]:
+def _by_source(groups: Groups, share: float, sources: Sequence[int]) -> list[list[int]]:
     """Groups by the source of their first row. Sources too small to give a row by themselves are taken together."""
-    ends, small = list(accumulate(sizes)), [size * share < 1 for size in sizes]
+    sizes = Counter(sources)
+    small = [sizes[source] * share < 1 for source in range(max(sources, default=0) + 1)]
     together = small.index(True) if any(small) else 0
-    found: list[list[int]] = [[] for _ in sizes]
+    found: list[list[int]] = [[] for _ in small]
     for group, rows in enumerate(groups.members):
-        source = bisect_right(ends, rows[0])
+        source = sources[rows[0]]
         found[together if small[source] else source].append(group)
     return [members for members in found if members]
 

@@ -21,8 +21,11 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from engine.data.compiled_template import Write, compiled
+from engine.data.outline import Outline, Span
+
 Message = dict[str, Any]
-Span = tuple[int, int]  # characters: first, last + 1
+PROBED = 4  # conversations on which the compiled template and the tokenizer are compared
 MOST_OUTLINES = 2000  # sequences of roles that are remembered
 
 PLAIN = (  # what a base without a chat template is taught to answer to. Plain words: any tokenizer can spell them
@@ -62,31 +65,6 @@ class Written:
     learned: tuple[Span, ...]
 
 
-@dataclass(frozen=True)
-class Outline:
-    """What a template writes around the messages of one sequence of roles, and where each message's turn lies.
-
-    Attributes:
-        around: one text more than there are messages; `around[i]` stands before message i, the last one at the end.
-        turns: for each answer by its place, characters from the beginning of its turn to its content, and from the end
-            of its content to the end of its turn.
-    """
-
-    around: tuple[str, ...]
-    turns: dict[int, tuple[int, int]]
-
-    def fits(self, contents: Sequence[str], text: str) -> bool:
-        """Whether `text` is nothing but this outline with `contents` filled in."""
-        filled = chain.from_iterable(zip(self.around, contents, strict=False))
-        return "".join(filled) + self.around[-1] == text
-
-    def span(self, contents: Sequence[str], number: int) -> Span:
-        """Where the turn of the answer at this place lies in a text that fits."""
-        start = sum(map(len, self.around[: number + 1])) + sum(map(len, contents[:number]))
-        before, behind = self.turns[number]
-        return start - before, start + len(contents[number]) + behind
-
-
 class Writer:
     """Writes conversations with one tokenizer's template, and knows the outlines it has met.
 
@@ -99,17 +77,29 @@ class Writer:
         self._loss_on = loss_on
         self._outlines: dict[tuple[str, ...], Outline | None] = {}
         self._edges: dict[tuple[tuple[str, ...], int], tuple[str, str]] = {}
+        self._quick: tuple[Write | None] | None = None  # looked for once
 
     def write(self, rows: Sequence[dict[str, Any]]) -> list[Written | ValueError]:
         """Each row of messages as text with what is learned, or the reason why it cannot be, in a sentence."""
         return [self._marked(row, text) for row, text in zip(rows, self._texts(rows), strict=True)]
 
     def _texts(self, rows: Sequence[dict[str, Any]]) -> list[str | ValueError]:
-        """All rows written, in one call where nothing stands against it."""
+        """All rows written, in one go where nothing stands against it."""
         try:
-            return list(_apply(self._tokenizer, [row["messages"] for row in rows], opening=False))
+            return self._written([row["messages"] for row in rows])
         except _REFUSALS:  # one of them: each is asked by itself, so that it can be named
             return [self._text_or_error(row["messages"]) for row in rows]
+
+    def _written(self, conversations: Sequence[Sequence[Message]]) -> list[str | ValueError]:
+        """By the compiled template where it is found, on the first of them, to write what the tokenizer writes."""
+        if self._quick is None:
+            quick, some = compiled(self._tokenizer), conversations[:PROBED]
+            same = quick and [quick(_plain(one)) for one in some] == _apply(self._tokenizer, some, opening=False)
+            self._quick = (quick if same else None,)
+        (write,) = self._quick
+        if write is None or len(conversations) <= PROBED:
+            return list(_apply(self._tokenizer, conversations, opening=False))
+        return [write(_plain(messages)) for messages in conversations]
 
     def _text_or_error(self, messages: Sequence[Message]) -> str | ValueError:
         try:

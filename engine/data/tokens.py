@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data.render import Example, Marked
+from engine.data.sources import Sources
 
 Numbers = NDArray[Any]
 IDS, LEARNED, COUNTS = "ids.bin", "learned.bin", "counts.npy"
@@ -48,13 +49,15 @@ class TokenRows(Sequence[Example]):
         answers: (rows,), tokens of each that carry loss.
         full_lengths: (rows,), tokens of each before it was cut.
         marks: (rows,), a number for each that is the same for rows of the same tokens.
+        sources: (rows,), a number for each that is the same for rows whose column says that they have the same source;
+            0 where it says nothing, or there are too many.
     """
 
     def __init__(self, files: Sequence[Tokens], places: Numbers, counts: Numbers) -> None:
-        """`places` is (2, rows): the file of each row and where in it the row begins; `counts` is (4, rows): lengths,
-        answers, full lengths and marks."""
+        """`places` is (2, rows): the file of each row and where in it the row begins; `counts` is (5, rows): lengths,
+        answers, full lengths, marks and sources."""
         self._files, self._places, self._counts = tuple(files), places, counts
-        self.lengths, self.answers, self.full_lengths, self.marks = counts
+        self.lengths, self.answers, self.full_lengths, self.marks, self.sources = counts
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -136,14 +139,17 @@ def opened(folder: Path) -> TokenRows:
 
 def _write(rows: Iterable[Marked], ids: IO[bytes], learned: IO[bytes]) -> Numbers:
     """Write tokens and marks one after another; the counts of all rows, as `TokenRows` wants them."""
-    counts = array("q")
+    counts, sources = array("q"), Sources()
     for row in rows:
         data = array("i", row.ids).tobytes()
         ids.write(data)
         learned.write(row.learned)
         mark = int.from_bytes(blake2b(data, digest_size=8).digest(), "little", signed=True)
-        counts.extend((len(row.ids), row.answer_tokens, row.full_length, mark))
-    return np.array(counts, dtype=np.int64).reshape(-1, 4).T
+        counts.extend((len(row.ids), row.answer_tokens, row.full_length, mark, sources.number(row.source)))
+    told = np.array(counts, dtype=np.int64).reshape(-1, 5).T
+    if not sources.are_few:
+        told[4] = 0
+    return told
 
 
 def _rows(ids: IO[bytes], learned: IO[bytes], counts: Numbers) -> TokenRows:

@@ -10,12 +10,12 @@ import { seg } from "./seg.js";
 const MOST_UPLOADED = 200e6; // bytes; the studio takes no more
 const WAYS = [["file", "File"], ["path", "Path on this machine"], ["paste", "Paste"], ["hub", "From a hub"]];
 const SHAPES = {
-  answers: { word: "Prompt and answer", roles: ["system", "prompt", "input", "answer"] },
-  talk: { word: "Conversation", roles: ["messages"] },
-  text: { word: "Plain text", roles: ["text"] },
+  answers: { word: "Prompt and answer", roles: ["system", "prompt", "input", "answer", "source"] },
+  talk: { word: "Conversation", roles: ["messages", "source"] },
+  text: { word: "Plain text", roles: ["text", "source"] },
 };
-const ROLES = { system: "System", prompt: "Prompt", input: "Input", answer: "Answer", messages: "Conversation", text: "Text" };
-const SPARE = ["system", "input"]; // roles that need no column
+const ROLES = { system: "System", prompt: "Prompt", input: "Input", answer: "Answer", messages: "Conversation", text: "Text", source: "Source" };
+const SPARE = ["system", "input", "source"]; // roles that need no column
 
 export class DataAdd {
   /** `ask` as for DataRows; `upload(file)` gives a promise of its place; `added(answer)` hears of what was made. */
@@ -62,12 +62,13 @@ export class DataAdd {
   async look(source, columns = null) {
     const turn = (this.turn += 1);
     this.busy("Reading…");
-    const seen = await this.ask("data_look", { ...source, columns }, this.told);
+    const seen = await this.ask(source.hub ? "data_hub_rows" : "data_look", { ...source.hub, ...source, columns }, this.told);
     if (turn !== this.turn) return;
     this.busy("");
     if (!seen) return;
     const again = this.file?.names.join("\n") === seen.names.join("\n") && columns;
     this.source = seen.upload ? { upload: seen.upload } : source;
+    say(this.add, source.hub ? "Fetch and add" : "Add data set");
     this.file = seen;
     this.showFound(seen, Boolean(again));
   }
@@ -87,7 +88,7 @@ export class DataAdd {
       h("li", {}, h("span", { class: "n" }, key + 1), h("div", { class: "pieces" }, pieces.map(makePiece)))));
     show(this.list, seen.rows.length > 0);
     this.showProblems(seen.problems, seen.rows.length ? "Among the first rows, these cannot be used:" : "");
-    show(this.finish, seen.rows.length > 0);
+    show(this.finish, seen.rows.length > 0 || Boolean(seen.blind));
     show(this.found, true);
   }
 
@@ -150,9 +151,9 @@ export class DataAdd {
     if (this.add.getAttribute("aria-disabled") === "true") return;
     const { source, turn } = this;
     const skip = this.bad.querySelector("input:checked")?.value === "skip" && !this.bad.hidden;
-    this.busy(`Adding ${this.file.file}…`);
+    this.busy(source.hub ? "Asking the hub…" : `Adding ${this.file.file}…`);
     const question = { ...source, name: this.name.value, columns: this.file.mapped ? this.file.columns : null, skip_bad: skip };
-    const answer = await this.ask("data_add", question, this.told);
+    const answer = await this.ask(source.hub ? "data_hub_add" : "data_add", { ...source.hub, ...question }, this.told);
     if (turn !== this.turn) return;
     this.busy("");
     if (!answer) return;
@@ -160,6 +161,7 @@ export class DataAdd {
     this.file = null; // what was uploaded is the studio's now
     this.forget();
     this.path.value = this.text.value = "";
+    this.hub.clear();
     this.added(answer);
   }
 
@@ -211,8 +213,15 @@ export class DataAdd {
   }
 
   makeHub() {
-    this.hub = new DataHub(this.ask, this.told, (words) => this.busy(words), (made) => this.added(made));
+    this.hub = new DataHub(this.ask, this.told, (words) => this.busy(words), (split) => this.lookOnHub(split));
     return this.hub.panel;
+  }
+
+  /** Look at a split of a data set on the hub, which stays chosen. */
+  lookOnHub(split) {
+    this.file = null;
+    show(this.found, false);
+    this.look({ hub: split });
   }
 
   submit(event, source) {
