@@ -14,6 +14,7 @@ from adapters_store.shelf import Shelf
 from adapters_store.tables import MEASURED, Metric
 
 MOST_POINTS = 2_000  # more than a screen has columns, and cheap to draw each second
+MOST_VALIDATIONS = 60  # of a line among others: a hundred such lines are still cheap to draw
 
 Curve = dict[str, list[Any]]
 
@@ -49,6 +50,17 @@ class CurveShelf(Shelf):
         shares = [chosen[step] for step in columns["step"]]
         return columns | {"mean": [share.mean for share in shares], "weight": [share.weight for share in shares]}
 
+    def validations(self, job_id: int, *, after: int = -1, most: int = MOST_VALIDATIONS) -> list[tuple[int, float]]:
+        """Each step after `after` at which a job measured its validation loss, by step, with that loss.
+
+        Of more than `most` (4 or more) the first, the best, the last, and others evenly.
+        """
+        held = [Metric.job_id == job_id, Metric.step > after]
+        with self._database.reading() as session:
+            found = _measured(session, held)
+        shown = {*_thinned(found, most - 1), *(step for _, step in found[-1:])}
+        return [(step, loss) for loss, step in found if step in shown]
+
 
 def _at_most(session: Session, held: list[ColumnElement[bool]], most: int) -> bool:
     some = select(Metric.step).where(*held).limit(most + 1).subquery()
@@ -75,12 +87,19 @@ def _chosen(session: Session, job_id: int, held: list[ColumnElement[bool]], most
 
 
 def _validations(session: Session, held: list[ColumnElement[bool]], most: int) -> list[int]:
+    return _thinned(_measured(session, held), most)
+
+
+def _measured(session: Session, held: list[ColumnElement[bool]]) -> list[tuple[float, int]]:
     measured = select(Metric.validation_loss, Metric.step).where(*held, Metric.validation_loss.is_not(None))
-    found = session.execute(measured.order_by(Metric.step)).all()
+    return [(loss, step) for loss, step in session.execute(measured.order_by(Metric.step)) if loss is not None]
+
+
+def _thinned(found: list[tuple[float, int]], most: int) -> list[int]:
     if len(found) <= most:
         return [step for _, step in found]
-    best = min(found, key=lambda one: one[0] or 0.0)
-    return [best.step, *(step for _, step in found[:: math.ceil(len(found) / (most - 1))])]
+    _, best = min(found)
+    return [best, *(step for _, step in found[:: math.ceil(len(found) / (most - 1))])]
 
 
 def _extremes() -> Select[int, int, float]:

@@ -20,7 +20,8 @@ def table(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     if len(jobs) < 2:
         return []
     names = differing(jobs)
-    return [_row(job, names) for job in sorted(jobs, key=lambda job: (_validation(job), job.id))]
+    best_first = sorted(jobs, key=lambda job: (_validation(job), job.id))
+    return [_row(job, names, best=place == 0) for place, job in enumerate(best_first)]
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:
@@ -28,15 +29,16 @@ def differing(jobs: Sequence[Job]) -> list[str]:
     return [name for name in RunSettings.model_fields if len({repr(job.settings.get(name)) for job in jobs}) > 1]
 
 
-def _row(job: Job, names: Sequence[str]) -> dict[str, Any]:
+def _row(job: Job, names: Sequence[str], best: bool) -> dict[str, Any]:
     given = [f"{RunSettings.model_fields[name].title} {_shown(job.settings.get(name))}" for name in names]
-    best = _validation(job)
+    loss = _validation(job)
     return {
         "key": job.id,
         "given": ", ".join(given) or job.name,
         "state": job.state,
         "word": run_facts.word(job),
-        "validation": "–" if math.isinf(best) else loss_text(best),
+        "validation": "–" if math.isinf(loss) else loss_text(loss),
+        "best": best and not math.isinf(loss),
     }
 
 

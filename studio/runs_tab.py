@@ -19,7 +19,7 @@ from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import resuming, stalls
 from jobs.queue import SPARE_MEMORY, queue_paused, spares_memory
-from studio import actions, again, job_log, line, live_chart, pinning, run_facts, run_group
+from studio import actions, again, group_curves, job_log, line, live_chart, pinning, run_facts, run_group
 from studio.contestants import MOST_COLUMNS
 from studio.latest import Latest
 from studio.page import Studio, log, problems_of
@@ -187,6 +187,7 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
         *_of_the_line(store),
         *_switches(store),
         *pinning.questions(store),
+        *group_curves.questions(store),
     ]
 
 

@@ -381,7 +381,7 @@ function logTicks([low, high]) {
 }
 
 /** As many decimals as the lines of the grid need to differ. */
-function decimals([low, high]) {
+export function decimals([low, high]) {
   const span = high - low;
   return span > 0.8 ? ".1f" : span > 0.08 ? ".2f" : ".3f";
 }

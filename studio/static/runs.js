@@ -107,6 +107,12 @@ class Runs {
     }
   }
 
+  /** What is new of the curves of a grid; nothing where it cannot be had, and the chart stays as it is. */
+  async curvesOfGroup(question) {
+    const answer = await this.server.group_curves(question).catch(() => null);
+    return answer?.problem ? null : answer;
+  }
+
   // --- showing ---
 
   take({ revision, open, curve, ...listed }) {
@@ -252,7 +258,7 @@ class Runs {
     parts.buttons = this.makeButtons();
     this.list = new RunList((name, question) => this.ask(name, question), (id) => this.open(id, true));
     parts.empty = this.makeEmpty();
-    this.group = new RunGroup((id) => this.open(id, true));
+    this.group = new RunGroup((id) => this.open(id, true), (question) => this.curvesOfGroup(question), plotly);
     this.pins = new Pins((checkpoint, on) => this.ask("pin_checkpoint", { checkpoint, on }));
     this.log = new LogPart((question) => this.server.runs_log(question));
     parts.run = h("div", { class: "open-run", hidden: true }, this.makeHead(), curveCard(parts), this.group.element, this.pins.element, this.log.element);

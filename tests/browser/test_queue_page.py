@@ -10,7 +10,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from adapters_store.store import Store
-from adapters_store.tables import Adapter
+from adapters_store.tables import Adapter, Job
 from jobs.process import identify
 from jobs.queue import QUEUE_PAUSED
 from tests.browser.conftest import OpenPage, Served, blocking_faults
@@ -84,6 +84,58 @@ def test_the_same_wish_in_two_tabs_has_one_ticket(open_page: OpenPage) -> None:
     assert ticket(other, "rank 8", 10**12 + 500) == first
     assert ticket(other, "rank 16", 10**12 + 600) != first
     assert ticket(one, "rank 16", 10**12 + 9000) != first
+
+
+def test_the_curves_of_a_grid_lie_over_each_other_and_a_checkpoint_is_pinned(
+    open_page: OpenPage, studio: Served
+) -> None:
+    store = studio.store
+    runs = [begun(store, f"run-{n}", rank=2 * n) for n in range(1, 9)]
+    live, best = runs[-1], runs[2]
+    try:
+        for n, job in enumerate(runs):
+            last = 1.0 if job is best else 2.0 + n / 10
+            measured = [{"step": 0, "validation_loss": 3.5}, {"step": 20, "validation_loss": last}]
+            store.report(job.id, job.token, metrics=measured, progress={"best_validation_loss": last, "steps": 40})
+        for job in runs[:-1]:
+            store.move(job.id, "failed", who="test")
+        with store.files.draft("checkpoints") as draft:
+            (draft.path / "checkpoint.json").write_text("{}")
+            folder = draft.publish()
+        store.add_checkpoint(live.id, live.token, step=20, folder=folder)
+
+        page = open_page(f"tab=runs&job={live.id}")
+        plot = "document.querySelector('.group-plot')?.data"
+        page.wait_for_function(f"() => {plot}?.length === 8")
+        assert page.evaluate(f"() => {plot}.at(-1).name") == "Rank (r) 6"  # the best lies on top
+        assert page.evaluate(f"() => {plot}.at(-1).text") == ["", "best"]
+        expect(page.get_by_text("The 6 best are in colour, the others in grey")).to_be_visible()
+        expect(page.locator(".run-group-card tbody tr").first).to_contain_text("Rank (r) 6")
+        expect(page.locator(".run-group-card tbody tr").first).to_contain_text("best 1.00")
+        colours = {row.evaluate("mark => mark.style.background") for row in page.locator(".group-mark").all()}
+        assert len(colours) == 8  # six, the open run, and the grey of the last
+        store.report(live.id, live.token, metrics=[{"step": 40, "validation_loss": 0.5}])
+        page.wait_for_function(f"() => {plot}?.some(line => line.name === 'Rank (r) 16' && line.x.length === 3)")
+
+        page.get_by_role("button", name="Pin step 20").click()
+        expect(page.get_by_role("button", name="Unpin step 20")).to_be_visible()
+        assert [row.pinned for row in store.checkpoints(live.id)] == [True]
+        assert blocking_faults(page) == []
+    finally:
+        store.move(live.id, "failed", who="test")
+    expect(page.locator(".open-head").get_by_text("failed")).to_be_visible()
+    page.get_by_role("button", name="Unpin step 20").click()
+    page.get_by_role("button", name="Delete it? step 20").click()
+    expect(page.get_by_text("step 20", exact=True)).to_be_hidden()
+    assert store.checkpoints(live.id) == []
+
+
+def begun(store: Store, name: str, **settings: int) -> Job:
+    """A run of one grid that this process holds."""
+    queued = store.submit("train", name, {**QUICK, **settings}, base_model_id=store.base_models()[0].id, grid="curves")
+    job = store.claim(queued.id, identify())
+    assert job is not None
+    return store.move(job.id, "running", who="test", token=job.token)
 
 
 def test_one_press_compares_what_a_grid_left_best_first(open_page: OpenPage, studio: Served) -> None:
