@@ -79,7 +79,8 @@ def step_until(runner: Runner, true: Callable[[], Any], what: str) -> None:
 
 def stop(store: Store, owner: Owner) -> None:
     """Stop a process, but not in the middle of writing to the library, which would keep it from everybody else."""
-    with store._database.writing():
+    with store._database.writing() as session:
+        session.connection()  # from here on nobody else writes
         os.kill(owner.pid, signal.SIGSTOP)
         wait_for(lambda: stopped(owner), 5, "it to stop")
 
