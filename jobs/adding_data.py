@@ -1,9 +1,10 @@
 """Making a file a data set: at once where it is small, else as a job of kind data.
 
-Settings of the job: {"path", "name", "columns", "skip_bad", "upload"}: a file or folder of this machine; with "upload"
-it is the page's own copy, as told in `uploads.py`; with "hub" in place of "path" the files come from there first, as
-told in `hub_data.py`. How columns were mapped to roles by a person is remembered for the next file with the same
-columns. How rows are read is in `engine.data`; how a worker claims its job, and what becomes of errors, in `worker.py`.
+Settings of the job: {"path", "name", "columns", "skip_bad", "upload", "state"}: a file or folder of this machine, and
+what tells if it was changed since; with "upload" it is the page's own copy, as told in `uploads.py`; with "hub" in
+place of "path" the files come from there first, as told in `hub_data.py`. How columns were mapped to roles by a person
+is remembered for the next file with the same columns. How rows are read is in `engine.data`; how a worker claims its
+job, and what becomes of errors, in `worker.py`.
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ def _added(store: Store, lease: Lease, ending: Ending, path: Path) -> DataSet:
 
     with store.files.draft("datasets") as draft:
         with ending.may_interrupt():
+            _check_unchanged(path, settings)
             written = _write(draft, path, columns, settings["skip_bad"], note)
+            _check_unchanged(path, settings)
         if origin:
             written = written._replace(facts={**written.facts, "file": hub_data.told(origin), "hub": origin})
         lease.move("finishing")
@@ -149,6 +152,7 @@ def _queue(store: Store, path: Path, name: str, columns: Columns, skip_bad: bool
     if upload:
         place = Path(shutil.move(place, store.files.unfinished(f"data {uuid.uuid4()}") / path.name))
     settings = {"path": str(place), "name": name, "columns": columns, "skip_bad": skip_bad, "upload": upload}
+    settings["state"] = _state(place)
     job = store.submit("data", name, settings)
     runner.ensure(store.files.root)
     return job
@@ -211,6 +215,21 @@ def _size(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; 0 where there is none."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _state(path: Path) -> str:
+    """What changes when a file, or any of a folder, is written to."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    told = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _check_unchanged(path: Path, settings: Mapping[str, Any]) -> None:
+    """DataError if what was looked at when the job was queued is not what is there now."""
+    if settings.get("state") not in (None, _state(path)):
+        raise DataError(
+            [f"{path.name} was changed after it was chosen, so nothing was added. Look at it and add it again."]
+        )
 
 
 def _key(names: list[str]) -> str:

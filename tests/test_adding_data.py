@@ -152,3 +152,26 @@ def test_an_interrupted_job_keeps_its_upload_and_can_be_started_again_a_cancelle
         do(store, job.id, Ending())
         assert store.job(job.id).state == "completed"
         assert not upload.parent.exists()
+
+
+def test_editing_the_file_later_changes_nothing_that_was_added(store: Store, tmp_path: Path) -> None:
+    path = lines(tmp_path / "rows.jsonl", [GOOD])
+    data = added(store, path, "rows")
+    lines(path, [{"prompt": "other", "completion": "words"}])
+    assert read_rows(store.rows_path(data))[0]["messages"][0]["content"] == "q"
+    path.unlink()
+    assert store.files.problems("datasets", data.folder) == []
+
+
+@pytest.mark.usefixtures("everything_is_large")
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_large_file_that_is_edited_while_its_job_waits_is_not_added(
+    store: Store, tmp_path: Path, folder: bool
+) -> None:
+    path = lines(tmp_path / "rows.jsonl", [GOOD])
+    job = queued(store, tmp_path if folder else path)
+    lines(path, [GOOD, GOOD])
+    do(store, job.id, Ending())
+    assert store.job(job.id).state == "failed"
+    assert "was changed after it was chosen, so nothing was added." in (store.job(job.id).why or "")
+    assert store.data_sets() == []
