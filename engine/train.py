@@ -39,9 +39,13 @@ VALIDATIONS = 10  # per run, spread evenly
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on, and would not if it were done again. The message is a sentence for the person."""
+    """A run that cannot go on after `step`, and would not if it were done again. The message is for the person."""
 
     hopeless = True
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 def train(
@@ -71,7 +75,7 @@ def train(
         first_loss: told the mean loss of the first rows as soon as it is there, since a step may take long.
 
     Raises:
-        TrainingError: if loss or gradient is not a finite number, before the optimizer writes.
+        TrainingError: if loss or gradient is not a finite number, before the optimizer writes: `position` is finite.
     """
     passes = passes or Passes(base)
     parameters = list(fitted.trained.values())
@@ -163,5 +167,5 @@ def _check_finite(loss: float, norm: float, step: int, rate: float) -> None:
     what = "loss" if not math.isfinite(loss) else "gradient" if not math.isfinite(norm) else None
     if what:
         raise TrainingError(
-            f"Stopped at step {step}: the {what} was no longer a number. Try a learning rate of {rate / 10:.1g}."
+            f"Stopped at step {step}: the {what} was no longer a number. Try a learning rate of {rate / 10:.1g}.", step
         )

@@ -24,7 +24,7 @@ from engine.prepared import Prepared
 from engine.settings import RunSettings, SettingsError, parse
 from jobs import errors
 from jobs.course import Course
-from jobs.queue import Lease
+from jobs.queue import Lease, patiently
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +128,15 @@ class Checkpoints:
             self._lease.report(checkpoint_problem=f"{_unsafe(self._kept_step)} {why}")
         now = time.monotonic()
         self._due_at = now + (max(every(), SPARING * (now - began)) if every() else 0.0)
+
+    def keep_for_good(self, position: Position, course: Course) -> bool:
+        """Have a pinned checkpoint of the last whole step, which stays although the run has failed. LeaseLost.
+
+        False where there is none: no step was done, or nothing could be written.
+        """
+        self.keep(position, course)
+        rows = [row for row in self._store.checkpoints(self._lease.job.id) if row.step == position.step]
+        return bool(rows) and patiently(lambda: self._store.pin_checkpoint(rows[0].id, True, who="worker"))
 
     def _publish(self, position: Position, course: Course) -> None:
         kept = course.best.tensors if course.best else {}

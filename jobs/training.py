@@ -7,8 +7,10 @@ worker claims its job, and what becomes of errors, is in `worker.py`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from adapters_store.store import Store
@@ -26,7 +28,7 @@ from engine.position import Position, StepReport
 from engine.prepared import Portion, Prepared, divided, room
 from engine.settings import RunSettings, parse, titles
 from engine.sizing import chosen_layers
-from engine.train import train
+from engine.train import TrainingError, train
 from jobs import start_adapter
 from jobs.checkpoints import Checkpoints
 from jobs.course import Course, Kept, metric
@@ -145,7 +147,7 @@ def _begun(
     """A run before its first step."""
     # Before anything is put on the base: an adapter, and a soft prompt, begin elsewhere than the base.
     alone = start is not None or settings.method == "prompt"
-    told = _measuring(lease)
+    told = partial(lease.moved, "measuring")
     measured = validation_loss(loaded, prepared.validation, settings.micro_batch, told) if alone else None
     position = Position(fit(loaded.model, settings), settings, loaded.device.kind)
     if start is not None:
@@ -172,13 +174,8 @@ def _under_way(
     course: Course,
 ) -> UnderWay:
     light, compiled = settings.gradient_checkpointing, settings.compiled
-    passes = Passes(loaded, light=light, compiled=compiled, measured=_measuring(lease))
+    passes = Passes(loaded, light=light, compiled=compiled, measured=partial(lease.moved, "measuring"))
     return UnderWay(loaded, prepared, settings, position, course, passes)
-
-
-def _measuring(lease: Lease) -> Callable[[], None]:
-    """What is called while a run is measured, which may take long."""
-    return lambda: lease.moved("measuring")
 
 
 def _inputs(store: Store, lease: Lease) -> tuple[BaseModel, RunSettings]:
@@ -205,8 +202,7 @@ def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay
         return lease.stop == "keep"
 
     position, course = run.position, run.course
-    log.info("%s: %s", run.loaded.device.name, run.loaded.device.why)
-    log.info(run.passes.told)
+    log.info("%s: %s %s", run.loaded.device.name, run.loaded.device.why, run.passes.told)
     lease.report(passes=run.passes.told)
     reports = train(
         run.loaded,
@@ -228,6 +224,12 @@ def _train(lease: Lease, ending: Ending, checkpoints: Checkpoints, run: UnderWay
         if not lease.lost and lease.stop != "cancel":
             checkpoints.keep(position, course)
         raise
+    except TrainingError as error:
+        lease.report({"step": error.step, "loss": math.nan}, broke_at=error.step)
+        if not checkpoints.keep_for_good(position, course):
+            raise
+        kept = f"What it had learned by step {position.step} is kept as a checkpoint, and can answer under Compare."
+        raise TrainingError(f"{error} {kept}", error.step) from error
 
 
 def _finish(store: Store, lease: Lease, trained: Trained) -> None:

@@ -60,6 +60,7 @@ def opened(job: Job) -> Facts:
         "sentence": job_sentence(job),
         "share": share(job),
         "steps": int(job.progress.get("steps") or 0),
+        "broke": job.progress.get("broke_at"),
         "adapter": adapter,
         "figures": figures(job) if job.kind == "train" and job.started_at is not None else [],
         "again": job.state in (*DONE, "paused"),

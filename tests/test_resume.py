@@ -26,6 +26,7 @@ from engine.settings import parse
 from jobs import checkpoints, process
 from jobs.ending import Ended, Ending
 from jobs.worker import do
+from studio.run_facts import opened
 from tests.workshop import add_base, add_rows, submit_run, wait_for
 
 pytestmark = pytest.mark.usefixtures("one_thread_each", "forked")
@@ -288,7 +289,7 @@ def test_what_can_be_mended_does_not_cost_a_run_its_checkpoint(store: Store, mon
     assert finish(store, job).progress["resumed"] == f"Continued from step {job.checkpoint_step}."
 
 
-def test_a_run_that_would_fail_again_keeps_nothing(store: Store) -> None:
+def test_a_run_whose_gradient_is_no_number_keeps_its_last_finite_step_and_shows_the_break(store: Store) -> None:
     job = submit_run(store, **VALUES)
     broken = torch.nn.utils.clip_grad_norm_
     steps = iter(range(99))
@@ -302,7 +303,13 @@ def test_a_run_that_would_fail_again_keeps_nothing(store: Store) -> None:
         do(store, job.id, Ending())
     failed = store.job(job.id)
     assert (failed.state, failed.why.partition(":")[0]) == ("failed", "Stopped at step 4")
-    assert store.files.published("checkpoints") == []
+    assert "What it had learned by step 3 is kept as a checkpoint" in failed.why
+    (kept,) = store.checkpoints(job.id)
+    assert (kept.step, kept.pinned) == (3, True)
+    tensors = checkpoint.read(store.checkpoint_path(kept)).tensors
+    assert all(torch.isfinite(t).all() for group in ("trained", "optimizer") for t in tensors[group].values())
+    assert [m.loss is None for m in store.metrics(job.id, after_step=0)] == [False, False, False, True]
+    assert opened(failed)["broke"] == 4
 
 
 def test_a_cancelled_run_keeps_no_checkpoint(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

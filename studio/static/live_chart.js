@@ -315,8 +315,26 @@ export class LiveChart {
         range: seen.range, type: this.scale, nticks: 5, gridcolor: line, zeroline: false, showticklabels: !empty,
         tickformat: this.scale === "log" ? "~r" : decimals(seen.range), ...(this.scale === "log" ? { tickvals: logTicks(seen.range) } : {}),
       },
-      annotations: [this.axisWord(width), ...this.endLabels(seen)],
+      annotations: [this.axisWord(width), ...this.endLabels(seen), ...this.breakWord(seen)],
+      shapes: this.breakLine(seen),
     };
+  }
+
+  /** Where the loss or its gradient was no longer a number, and the run ended; nothing where it did not. */
+  breakAt({ x }) {
+    if (this.broke == null) return [];
+    return [this.axis === "step" ? this.broke : (x.at(-1) ?? 0)];
+  }
+
+  breakLine(seen) {
+    const line = { color: this.ink.ink2, width: 1, dash: "dot" };
+    return this.breakAt(seen).map((at) => ({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line }));
+  }
+
+  breakWord(seen) {
+    const font = { color: this.ink.ink2, size: 12 };
+    const text = `no number at step ${this.broke}`;
+    return this.breakAt(seen).map((x) => ({ text, x, yref: "paper", y: 0, yanchor: "bottom", xanchor: "left", xshift: 4, showarrow: false, font }));
   }
 
   axisWord(width) {

@@ -190,7 +190,9 @@ class Runs {
     else chart.add(curve.columns);
     parts.plot.setAttribute("aria-label", `Loss of ${open.name}. ${open.sentence}`);
     parts.csv.href = `/download/metrics/${open.id}.csv`;
-    if (another || steps !== open.steps) chart.draw();
+    const broke = chart.broke !== open.broke;
+    chart.broke = open.broke;
+    if (another || broke || steps !== open.steps) chart.draw();
     else if (curve.columns.step.length) chart.grow();
   }
 
