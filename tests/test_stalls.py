@@ -346,6 +346,7 @@ def test_a_job_that_stands_still_says_so_in_the_list_and_tells_no_time_left(held
     held.lease.hand_in()
     assert "About 2 min left." in opened(held.job)["sentence"]
     held.after(LONG)
+    assert {figure["key"]: figure["value"] for figure in opened(held.job)["figures"]}["Time left"] == "–"
     (row,) = rows([held.job], [])
     assert (row["fact"], row["time"]) == ("no progress, step 1 of 9", "")
     assert "left" not in opened(held.job)["sentence"].partition(") ")[2]

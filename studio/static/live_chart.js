@@ -332,9 +332,11 @@ export class LiveChart {
   }
 
   breakWord(seen) {
-    const font = { color: this.ink.ink2, size: 12 };
     const text = `no number at step ${this.broke}`;
-    return this.breakAt(seen).map((x) => ({ text, x, yref: "paper", y: 0, yanchor: "bottom", xanchor: "left", xshift: 4, showarrow: false, font }));
+    return this.breakAt(seen).map((x) => {
+      const side = x > this.right() / 2 ? { xanchor: "right", xshift: -4 } : { xanchor: "left", xshift: 4 };
+      return { text, x, ...side, yref: "paper", y: 1, yanchor: "top", showarrow: false, font: { color: this.ink.ink2, size: 12 } };
+    });
   }
 
   axisWord(width) {
