@@ -4,7 +4,8 @@
 
 Four LoRA adapters of rank 16 on all linear layers, made by our own methods and written as files, are opened by both
 sides. Answers are greedy, of a fixed length (nobody may end earlier), and compared word by word. Both sides take turns
-in one process; figures are medians over the rounds. With --contestants: 1, 2, 4 and 8 adapters in a batch and in turn.
+in one process; figures are medians over the rounds. Last come 1, 2, 4 and 8 adapters in a batch and
+one after the other; with --contestants these alone.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ import torch
 from torch.nn import functional
 
 from benchmarks import processes
+from benchmarks.adapters import RANK, made
 from benchmarks.table import Options, Row, markdown
 from engine import adapter_files, models
 from engine.data.render import prompt_ids
 from engine.generate import Contestant, compare
-from engine.methods import fit, one_token
+from engine.methods import one_token
 from engine.methods.attach import attached
 from engine.methods.inject import linear_layers
-from engine.settings import RunSettings
 from jobs.answerer import Desk
 
-ADAPTERS, RANK, CROWDS = 4, 16, (1, 2, 4, 8)
+ADAPTERS, CROWDS = 4, (1, 2, 4, 8)
 PROMPT_TOKENS = 50
 WORDS = ("Tell", "me", "a", "long", "story", "about", "a", "ship", "in", "the", "ice.")
 TOGETHER, SWITCH, FIRST = 2.5, 0.050, 0.5  # the targets: times faster, seconds, seconds
@@ -56,14 +57,18 @@ def main() -> None:
     given = parser.parse_args()
     options = Options(given.folder, given.quick, given.threads)
     if not given.json:
-        print(markdown(rows(options, ["--contestants"] if given.contestants else [])))
+        print(markdown(_in_a_process(options, "--contestants") if given.contestants else rows(options)))
         return
     torch.set_num_threads(given.threads)
     print(json.dumps([asdict(row) for row in _measured(options, given.contestants)]))
 
 
-def rows(options: Options, more: Sequence[str] = ()) -> list[Row]:
-    """All figures, measured in a process of their own; `more` are further words of its command."""
+def rows(options: Options) -> list[Row]:
+    """All figures, measured in processes of their own."""
+    return [*_in_a_process(options), *_in_a_process(options, "--contestants")]
+
+
+def _in_a_process(options: Options, *more: str) -> list[Row]:
     given = [str(options.base), "--json", "--threads", str(options.threads), *more]
     given += ["--quick"] if options.quick else []
     return [Row(**row) for row in json.loads(processes.run("benchmarks.generation", given, options).splitlines()[-1])]
@@ -73,7 +78,7 @@ def _measured(options: Options, crowds: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         if crowds:
             field = Field(options, Path(scratch), adapters=max(CROWDS), peft=False)
-            field.rounds, field.tokens = (2, 8) if options.quick else (3, 48)  # fifteen answers a round on one side
+            field.rounds, field.tokens = (2, 8) if options.quick else (3, 32)  # fifteen answers a round on one side
             return [field.crowd(count) for count in CROWDS]
         field = Field(options, Path(scratch))
         return [
@@ -95,7 +100,7 @@ class Field:
         self.rounds, self.tokens = (3, 16) if options.quick else (7, 48)
         self.folder, self.scratch = options.base, scratch
         self.base = _endless(models.load(options.base))
-        self.folders = [_adapter(self.base, scratch / str(number), number) for number in range(adapters)]
+        self.folders = [made(self.base, scratch / str(number), number) for number in range(adapters)]
         self.adapters = [adapter_files.read(folder) for folder in self.folders]
         self.messages = _prompt(self.base.tokenizer)
         self.ids = torch.tensor([prompt_ids(self.base.tokenizer, self.messages)])
@@ -268,21 +273,6 @@ def _endless(base: models.LoadedBase) -> models.LoadedBase:
     base.model.generation_config.eos_token_id = None
     base.tokenizer.eos_token = None
     return base
-
-
-def _adapter(base: models.LoadedBase, folder: Path, seed: int) -> Path:
-    """An adapter as a run leaves it, with a B that is not zero: random, so that every adapter answers otherwise."""
-    settings = RunSettings(rank=RANK, alpha=2 * RANK, seed=seed)
-    fitted = fit(base.model, settings)
-    draw = torch.Generator().manual_seed(seed)
-    tensors = {
-        name: 0.01 * torch.randn(tensor.shape, generator=draw) if "lora_B" in name else tensor
-        for name, tensor in fitted.tensors().items()
-    }
-    fitted.remove()
-    folder.mkdir()
-    adapter_files.write(folder, tensors, base_name="starter", settings=settings, model=base.model)
-    return folder
 
 
 def _prompt(tokenizer: Any) -> list[dict[str, str]]:

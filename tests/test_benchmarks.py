@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import generation, processes
 from benchmarks.__main__ import PARTS, write
 from benchmarks.contestant import BATCH, run_settings
 from benchmarks.data_sets import data_set
-from benchmarks.table import Row, markdown
+from benchmarks.table import Options, Row, markdown
 from benchmarks.work import Parted, operations, shared_prefix, size_of
 from engine import models
 from engine.data.batches import collate
@@ -88,6 +91,18 @@ def test_a_missed_target_is_said_in_the_table() -> None:
     first, second = text.splitlines()[2:]
     assert first == r"| Speed \| one | 1 s |  |  | <= 0.5 s | **no** |"
     assert second == "| Speed, two | 2 s |  |  |  |  |"
+
+
+def test_generation_is_measured_with_contestants_in_one_batch_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(module: str, given: Sequence[str], options: Options) -> str:
+        asked.append([module, *given])
+        return json.dumps([asdict(Row(f"row {len(asked)}", "1 s"))])
+
+    monkeypatch.setattr(processes, "run", run)
+    assert [row.what for row in generation.rows(Options(Path("starter"), threads=2))] == ["row 1", "row 2"]
+    assert ["--contestants" in words for words in asked] == [False, True]
 
 
 def test_one_part_is_measured_again_and_the_others_stay(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Whether there is room to answer: estimates against real models, and refusals that name what is missing."""
 
+import gc
 import json
 import queue
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any, cast
 
 import pytest
 import torch
+from transformers.cache_utils import Cache
 
 from adapters_store.store import Store
 from adapters_store.tables import BaseModel, DataSet, Owner
 from engine import models
+from engine.methods.lora import Wrapped
 from engine.models import Hardware
 from jobs import answerer, room
 from jobs.answerer import Desk
@@ -110,6 +113,33 @@ class Spoken:
 
     def say(self, number: int, **content: object) -> None:
         self.said.append(json.loads(json.dumps(content)))
+
+
+def test_a_question_taken_back_leaves_no_cache_of_its_rows_and_the_next_is_answered_at_once(
+    monkeypatch: pytest.MonkeyPatch, sound: Path
+) -> None:
+    has(monkeypatch, {"cpu": 8 * GB})
+    desk, line = Desk(), Spoken(3)
+    seats = [{"adapter": folder, "messages": ASKED} for folder in (None, str(sound), str(sound))]
+    asked = {"id": 1, "kind": "compare", "base_path": str(shared_tiny_model())}
+    long, short = ([{**seat, "sampling": {**SAMPLING, "max_tokens": most}} for seat in seats] for most in (200, 4))
+    gc.collect()
+    gc.disable()  # what only a collection would find stays until some later question
+    try:
+        answerer.answer(desk, line, {**asked, "seats": long})  # type: ignore[arg-type]
+        caches = [one for one in gc.get_objects() if issubclass(type(one), Cache)]
+    finally:
+        gc.enable()
+    assert [list(one) for one in line.said] == [["part"]] * 3 + [["result"]]  # within one token
+    assert line.said[-1]["result"] == {"cancelled": True}
+    assert caches == []
+    loaded = desk._base[1].model
+    assert [path for path, module in loaded.named_modules() if isinstance(module, Wrapped)] == []
+    monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("it was loaded again"))
+    *_, last = KINDS["compare"](desk, {**asked, "seats": short}, lambda: False)
+    monkeypatch.undo()
+    *_, undisturbed = KINDS["compare"](Desk(), {**asked, "seats": short}, lambda: False)
+    assert last["texts"] == undisturbed["texts"]
 
 
 def test_what_can_be_done_about_a_refusal_reaches_whoever_asked(monkeypatch: pytest.MonkeyPatch) -> None:
