@@ -95,7 +95,7 @@ def figures(plan: Mapping[str, Any] | None) -> str:
     else:
         words = [
             f"{plan['steps']:,}, {plan['steps_per_epoch']:,} an epoch",
-            f"{plan['tokens_per_epoch']:,}",
+            f"{plan['tokens_per_epoch']:,}, {plan['answer_tokens_per_epoch']:,} learned",
             f"{plan['rows_cut']:,} of {plan['rows']:,}",
             f"{plan['validation_rows']:,}" if plan["validation_rows"] else "none",
         ]

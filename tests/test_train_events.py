@@ -132,7 +132,7 @@ def test_counting_shows_the_plan(store: Store, data_dir: Path, base_path: Path) 
     events = make(store, data_dir, PLAN)
     *_, last = events.count(*chosen, {}, *defaults())
     assert "90, 30 an epoch" in shown(events, last, "figures")
-    assert "41,280" in shown(events, last, "figures")
+    assert "41,280, 12,384 learned" in shown(events, last, "figures")
 
 
 def test_while_a_count_takes_long_the_old_figures_stay(store: Store, data_dir: Path, base_path: Path) -> None:

@@ -44,6 +44,7 @@ PLAN = {
     "steps": 90,
     "steps_per_epoch": 30,
     "tokens_per_epoch": 41_280,
+    "answer_tokens_per_epoch": 12_384,
     "rows": 240,
     "rows_cut": 0,
     "validation_rows": 24,

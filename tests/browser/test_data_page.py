@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,12 +12,26 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from adapters_store.store import Store
-from studio import line
-from tests.browser.conftest import OpenPage, Served, blocking_faults
+from tests.browser.conftest import OpenPage, Served, blocking_faults, served, with_starter
 from tests.furnish import add_adapter
-from tests.workshop import add_rows
+from tests.hub import StandIn, hub
+from tests.workshop import add_rows, wait_for_state
 
 HOSTILE = ["{{name}}", "${window.hurt=7*7}", "<script>window.hurt=1</script>", "![x](http://elsewhere.example/x.png)"]
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[StandIn]:
+    """A hub on loopback."""
+    with hub() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, far: StandIn) -> Iterator[Served]:
+    """As elsewhere, and knows that hub."""
+    store = with_starter(tmp_path_factory.mktemp("studio") / "data")
+    yield from served(store.files.root, store, HF_ENDPOINT=far.endpoint, HF_TOKEN="", NO_PROXY="*")
 
 
 @pytest.fixture
@@ -80,13 +96,43 @@ def test_a_file_is_mapped_looked_at_as_the_model_sees_it_and_trained_with(
 
     page.get_by_role("button", name="Train with it").click()
     expect(page.get_by_label("Data set", exact=True)).to_have_value("harbour talk-clean (27 rows)")
-    line.pause_queue(studio.store, True)  # it is started, and waits: what training does is tested elsewhere
     page.get_by_role("button", name="Start fine-tune").click()
     expect(page.locator("#start-line")).to_contain_text("harbour talk-clean-r16")
     page.get_by_role("button", name="Look at it").click()
     expect(page.locator(".data")).to_contain_text("Used by 1 run")
     page.locator(".data-users button").first.click()
     expect(page).to_have_url(re.compile(r"tab=runs&job=\d+"))
+    run = studio.store.jobs(kinds=["train"])[0]
+    assert run.data_set is not None
+    assert run.data_set.name == "harbour talk-clean"
+    wait_for_state(studio.store, run.id, "completed", seconds=90)
+    assert page.evaluate("window.hurt") is None
+
+
+def test_columns_of_a_data_set_on_a_hub_are_mapped_with_its_rows_shown(
+    open_page: OpenPage, studio: Served, far: StandIn, tmp_path: Path
+) -> None:
+    far.models["datasets/org/talk"] = tmp_path
+    for split in ("train", "test"):
+        rows = [{"their_words": f"{HOSTILE[n % 4]} {split} {n}", "our_words": f"said {n}"} for n in range(9)]
+        (tmp_path / f"{split}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    page = open_page("tab=data")
+    page.get_by_role("button", name="Add data").click()
+    page.get_by_role("radio", name="From a hub").check()
+    page.get_by_label("Id of a data set on a hub").fill("org/talk")
+    page.get_by_role("button", name="Look it up").click()
+    card = page.locator(".data-add")
+    expect(card).to_contain_text("The columns their_words, our_words are not understood.")
+    page.get_by_label("Split").select_option("train")
+    expect(card).to_contain_text("org/talk, default, train")
+    page.get_by_label("Prompt", exact=True).select_option("their_words")
+    page.get_by_label("Answer", exact=True).select_option("our_words")
+    expect(card.locator(".data-rows > li")).to_have_count(3)
+    expect(card.locator(".data-rows > li").first).to_contain_text("{{name}} train 0")
+    assert blocking_faults(page) == []
+    page.get_by_role("button", name="Fetch and add").click()
+    opened(page, "talk")
+    expect(page.locator(".data-facts")).to_contain_text("prompt from their_words, answer from our_words")
     assert page.evaluate("window.hurt") is None
 
 
