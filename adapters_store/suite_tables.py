@@ -71,7 +71,7 @@ class SuiteAnswer(Row):
 class SuiteRun(Row):
     """A suite asked of some contestants: `people` are they, in order, `sittings` who of them sits on which base model.
 
-    `job_id` is the job that answers, or answered last; `how` holds device, dtype and threads.
+    `job_id` is the job that works on it, or did so last; `how` holds device, dtype and rows at the same time.
     """
 
     __tablename__ = "suite_run"
@@ -87,4 +87,10 @@ class SuiteRun(Row):
     answer_count: Mapped[int] = column_property(
         select(func.count(SuiteAnswer.id)).where(SuiteAnswer.run_id == id).correlate_except(SuiteAnswer)
         .scalar_subquery()
+    )  # fmt: skip
+    unread_count: Mapped[int] = column_property(
+        select(func.count(SuiteAnswer.id))
+        .join(SuitePrompt, SuitePrompt.id == SuiteAnswer.prompt_id)
+        .where(SuiteAnswer.run_id == id, SuiteAnswer.logprob.is_(None), SuiteAnswer.problem == "")
+        .where(SuitePrompt.reference.is_not(None)).correlate_except(SuiteAnswer, SuitePrompt).scalar_subquery()
     )  # fmt: skip

@@ -1,18 +1,16 @@
-"""Answers: N contestants, the base model among them, answer one prompt as the rows of one batch.
+"""Answers: contestants, the base model among them, answer one prompt or many as the rows of one batch.
 
-The frozen weights are read once for all of them; contestants that change the base itself, or were asked something else,
-answer after the others. Every contestant draws from its own generator with its own seed, so that an answer does not
-depend on who else is in the batch and equal weights give equal answers. Whoever has finished leaves the batch. `score`
+The frozen weights are read once for all of them; contestants that change the base itself answer after the others. Every
+answer is drawn from its own generator with its own seed, so that it does not depend on who else is in the batch and
+equal weights give equal answers. Whoever has finished leaves the batch, and who waits for a place comes in. `score`
 measures contestants on given rows instead.
 
 Knows nothing about the library, names or the page.
 """
 
-import inspect
-import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -28,86 +26,18 @@ from engine.methods.one_token import quicken
 from engine.models import LoadedBase, max_length
 from engine.passes import validation_loss
 from engine.sampling import Sampling, narrowed, sample
+from engine.snapshot import Answers, Snapshot
+from engine.under_way import UnderWay, can_mix
 
 Contestant = AdapterOnDisk | None  # None is the base model
 
 
 class Asked(NamedTuple):
-    """What one contestant is asked, and how its answer is drawn."""
+    """One row: what a contestant is asked, and how its answer is drawn."""
 
     contestant: Contestant
     messages: Sequence[Message]
     sampling: Sampling
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The answers so far, one entry a contestant; and what they were computed with, for a replay to the bit."""
-
-    texts: list[str]
-    tokens: list[int]
-    finished: list[bool]  # ended by itself, rather than by the limit
-    seconds: float  # since the prompt was given
-    batches: list[list[int]]  # who answered together, by place; one batch after the other
-    device: str  # cpu, cuda or mps
-    dtype: str  # such as float32
-    threads: int  # of the CPU
-    ids: list[list[int]]  # the tokens of the answers; empty until all are done
-
-
-class _Answers:
-    """What every contestant has said so far."""
-
-    def __init__(
-        self,
-        base: LoadedBase,
-        drawn: Sequence[Sampling],
-        batches: list[list[int]],
-        ends: Sequence[set[int]],
-        gaps: Sequence[str],
-    ) -> None:
-        """`ends` are the tokens that end the answer of each, `gaps` what a template puts before it and no one says."""
-        self._gaps = gaps
-        self.base, self.drawn, self.batches = base, drawn, batches
-        self.began = time.monotonic()
-        self.tokens: list[list[int]] = [[] for _ in drawn]
-        self.finished = [False] * len(drawn)
-        self._texts = [""] * len(drawn)
-        self._ends = ends
-
-    def add(self, place: int, token: int) -> None:
-        """The next token of a contestant."""
-        self.finished[place] = token in self._ends[place]
-        if not self.finished[place]:
-            self.tokens[place].append(token)
-            said = self.base.tokenizer.decode(self.tokens[place], skip_special_tokens=True)
-            said = said.removeprefix(self._gaps[place])
-            self._texts[place] = before_stop(said, self.drawn[place].stop)
-            self.finished[place] = len(self._texts[place]) < len(said)
-
-    def over(self, place: int, most: int) -> bool:
-        """Whether a contestant has ended, or said `most` tokens."""
-        return self.finished[place] or len(self.tokens[place]) >= most
-
-    def snapshot(self, done: bool = False) -> Snapshot:
-        device = self.base.device
-        return Snapshot(
-            list(self._texts),
-            [len(answer) for answer in self.tokens],
-            list(self.finished),
-            time.monotonic() - self.began,
-            self.batches,
-            device.kind,
-            str(device.dtype).removeprefix("torch."),
-            torch.get_num_threads(),
-            [list(answer) for answer in self.tokens] if done else [],
-        )
-
-
-def before_stop(text: str, stop: Sequence[str]) -> str:
-    """The text up to the first of the stop words in it."""
-    found = [at for word in stop if (at := text.find(word)) >= 0]
-    return text[: min(found)] if found else text
 
 
 def compare(
@@ -124,92 +54,132 @@ def compare(
 
 @torch.inference_mode()
 def answers(
-    base: LoadedBase, asked: Sequence[Asked], should_stop: Callable[[], bool] = lambda: False
+    base: LoadedBase,
+    asked: Sequence[Asked],
+    should_stop: Callable[[], bool] = lambda: False,
+    at_once: int | None = None,
 ) -> Iterator[Snapshot]:
     """Answer as asked; yields before each token, the last time when all are done.
 
-    Contestants with the same prompt go through the model together; each other prompt is a batch of its own, so that
-    nothing is padded and an answer is the same alone and in company.
+    Prompts of any length share a batch where `can_mix` has it; elsewhere each other prompt is a batch of its own.
 
     Args:
         should_stop: asked before each token.
+        at_once: how many answer at the same time at most, all if None. The others come in as places fall free.
 
     Raises:
         AdapterError: if an adapter is not for this base model.
         ValueError: if a prompt leaves no room to answer, or the chat template refuses it.
     """
     contestants = [one.contestant for one in asked]
-    _check_all(base, contestants)
-    prompts = [prompt_ids(base.tokenizer_of(one.contestant), one.messages) for one in asked]
-    room = _room(base, contestants)
-    _check_room(base, prompts, room)
+    prompts = prompts_of(base, asked)
     ends, gaps = zip(*((_ends(base, one), gap(base.tokenizer_of(one))) for one in contestants), strict=True)
-    said = _Answers(base, [one.sampling for one in asked], _batches(contestants, prompts), ends, gaps)
+    said = Answers(base, [one.sampling for one in asked], _batches(base, contestants, prompts), ends, gaps)
     for places in said.batches:
-        with attached(base.model, [contestants[place] for place in places]) as batch, _quick(base.model):
-            for _ in _answered(said, batch, places, prompts[places[0]], room):
+        people = _different([contestants[place] for place in places])
+        with attached(base.model, people) as seats, _quick(base.model):
+            seated = [_place_of(contestants[place], people) for place in places]
+            crowd = _Crowd(said, seats, dict(zip(places, seated, strict=True)), prompts, _room(base, contestants))
+            for _ in crowd.answering(at_once or len(places)):
                 if should_stop():
                     break
                 yield said.snapshot()
     yield said.snapshot(done=True)
 
 
-def _batches(contestants: Sequence[Contestant], prompts: Sequence[list[int]]) -> list[list[int]]:
-    """Who answers together: all that can and have the same prompt, in the order of the first of them."""
-    found: list[list[int]] = []
-    for together in groups(contestants):
-        by_prompt: dict[tuple[int, ...], list[int]] = {}
-        for place in together:
-            by_prompt.setdefault(tuple(prompts[place]), []).append(place)
-        found += by_prompt.values()
-    return found
+def prompts_of(base: LoadedBase, asked: Sequence[Asked]) -> list[list[int]]:
+    """The tokens of each prompt, which go through the model before the first of its answer.
 
-
-def _check_room(base: LoadedBase, prompts: Sequence[list[int]], room: int) -> None:
+    Raises:
+        AdapterError, ValueError: as `answers`.
+    """
+    contestants = [one.contestant for one in asked]
+    for contestant in _different(contestants):
+        if contestant:
+            check_fits(contestant, base.model)
+    prompts = [prompt_ids(base.tokenizer_of(one.contestant), one.messages) for one in asked]
     longest = max(map(len, prompts))
-    if longest >= room:
+    if longest >= _room(base, contestants):
         raise ValueError(f"The prompt has {longest} tokens; this base model takes {max_length(base.model.config)}.")
+    return prompts
 
 
-def _answered(said: _Answers, batch: Attached, places: list[int], prompt: list[int], room: int) -> Iterator[None]:
-    """Let the contestants at `places`, which are on the model, answer as one batch; rests before each token."""
-    base = said.base
-    most = {place: min(said.drawn[place].max_tokens, room - len(prompt)) for place in places}
-    draws = {place: torch.Generator().manual_seed(said.drawn[place].seed) for place in places}
-    ids = torch.tensor([prompt] * len(places), device=base.device.kind)  # (N, T)
-    options: dict[str, Any] = {"use_cache": True, **_last_logits_only(base.model)}
-    while True:
-        yield
-        out = base.model(input_ids=ids, **options)
-        cache = getattr(out, "past_key_values", None)
-        rows = zip(out.logits[:, -1].float().cpu(), places, strict=True)
-        chosen = [_chosen(row, [*prompt, *said.tokens[at]], said.drawn[at], draws[at]) for row, at in rows]
-        for place, token in zip(places, chosen, strict=True):
-            said.add(place, token)
-        going = [row for row, place in enumerate(places) if not said.over(place, most[place])]
-        if not going:
-            return
-        new = torch.tensor(chosen, device=base.device.kind)[:, None]  # (N, 1)
-        if cache is None:  # this model keeps no such cache, and reads all of it again
-            ids = torch.cat([ids, new], dim=1)
-        else:
-            ids, options["past_key_values"] = new, cache
-        if len(going) < len(places):
-            places, ids = [places[row] for row in going], ids[going]
-            batch.keep(going)
-            if cache is not None:
-                cache.reorder_cache(torch.tensor(going, device=base.device.kind))
+def _different(contestants: Sequence[Contestant]) -> list[Contestant]:
+    """Each contestant once, in the order in which they come."""
+    return list({id(one): one for one in contestants}.values())
+
+
+def _place_of(contestant: Contestant, people: Sequence[Contestant]) -> int:
+    return next(place for place, one in enumerate(people) if one is contestant)
+
+
+def _batches(base: LoadedBase, contestants: Sequence[Contestant], prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Who answers together, in the order of the first of them."""
+    found = groups(contestants)
+    return found if can_mix(base.model) else [same for places in found for same in _by_prompt(places, prompts)]
+
+
+def _by_prompt(places: Sequence[int], prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Those with the same prompt, in the order of the first of them."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for place in places:
+        found.setdefault(tuple(prompts[place]), []).append(place)
+    return list(found.values())
+
+
+class _Crowd:
+    """Those that answer together: who of them is under way, and who waits."""
+
+    def __init__(
+        self, said: Answers, seats: Attached, seated: dict[int, int], prompts: Sequence[list[int]], room: int
+    ) -> None:
+        """`seated` are the places, each with the number of its contestant on the model."""
+        self._said, self._seats, self._seated, self._prompts = said, seats, seated, prompts
+        self._most = {at: min(said.drawn[at].max_tokens, room - len(prompts[at])) for at in seated}
+        self._draws = {at: torch.Generator().manual_seed(said.drawn[at].seed) for at in seated}
+        self._under_way: list[int] = []
+        self._rows = UnderWay(said.base.model)
+
+    def answering(self, at_once: int) -> Iterator[None]:
+        """Let all answer, so many at once at most; rests before each token."""
+        waiting = deque(self._in_turn(at_once))
+        while waiting or self._under_way:
+            while waiting and len(self._under_way) + len(waiting[0]) <= at_once:
+                yield
+                self._come_in(waiting.popleft())
+            if self._under_way:
+                yield
+                self._seat(self._under_way)
+                self._take(self._rows.step([self._said.tokens[at][-1] for at in self._under_way]))
+
+    def _in_turn(self, at_once: int) -> Iterator[list[int]]:
+        """Who comes in together: those with the same prompt, as it is read once for all of them."""
+        for places in _by_prompt(list(self._seated), self._prompts):
+            yield from (places[first : first + at_once] for first in range(0, len(places), at_once))
+
+    def _come_in(self, places: list[int]) -> None:
+        self._seat(places)
+        logits = self._rows.join(self._prompts[places[0]], len(places))
+        there, self._under_way = len(self._under_way), [*self._under_way, *places]
+        self._take(logits, there)
+
+    def _seat(self, places: Sequence[int]) -> None:
+        self._seats.seat([self._seated[at] for at in places])
+
+    def _take(self, logits: Tensor, first: int = 0) -> None:
+        """The next token of all from row number `first` on, from their logits (N, V). Who has ended leaves."""
+        for row, at in zip(logits.float().cpu(), self._under_way[first:], strict=True):
+            seen = [*self._prompts[at], *self._said.tokens[at]]
+            self._said.add(at, _chosen(row, seen, self._said.drawn[at], self._draws[at]), self._most[at])
+        going = [row for row, at in enumerate(self._under_way) if not self._said.over[at]]
+        self._rows.keep(going)
+        self._under_way = [self._under_way[row] for row in going]
 
 
 def _chosen(logits: Tensor, seen: list[int], drawn: Sampling, draw: torch.Generator) -> int:
     """The next token from logits (V,), where `seen` tokens stand already."""
     fewer = narrowed(logits, drawn.temperature, seen, drawn.narrowing)
     return sample(fewer, drawn.temperature, drawn.top_p, draw)
-
-
-def _last_logits_only(model: Any) -> dict[str, int]:
-    """The option that spares a model the logits of the prompt, where it has it."""
-    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
 
 
 @contextmanager

@@ -7,7 +7,8 @@ drawn, about the library or the page.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -54,20 +55,45 @@ def reference_logprob(
     Raises:
         ValueError: the template cannot write it, or prompt and reference are longer than the base model takes.
     """
+    return [_of_row(base, *read) for read in _examples(base, contestants, messages, reference)]
+
+
+def check_reference(
+    base: LoadedBase, contestants: Sequence[AdapterOnDisk | None], messages: Sequence[Message], reference: str
+) -> None:
+    """ValueError where `reference_logprob` would raise it. Reads nothing."""
+    deque(_examples(base, contestants, messages, reference), maxlen=0)
+
+
+class _Example(NamedTuple):
+    """A row as a contestant reads it: its tokens, and the places of those that are learned."""
+
+    contestant: AdapterOnDisk | None
+    ids: list[int]
+    learned: list[int]
+
+
+def _examples(
+    base: LoadedBase, contestants: Sequence[AdapterOnDisk | None], messages: Sequence[Message], reference: str
+) -> Iterator[_Example]:
     room = max_length(base.model.config) - max((_own_tokens(one) for one in contestants), default=0)
     row = {"messages": [*messages, {"role": "assistant", "content": reference}]}
-    return [_of_row(base, one, row, room) for one in contestants]
+    return (_example(base, one, row, room) for one in contestants)
 
 
-def _of_row(base: LoadedBase, contestant: AdapterOnDisk | None, row: dict[str, Any], room: int) -> Likelihood:
+def _example(base: LoadedBase, contestant: AdapterOnDisk | None, row: dict[str, Any], room: int) -> _Example:
     example = encode(base.tokenizer_of(contestant), row, max(1, room), "last")
     if example.full_length > room:
         raise ValueError(f"With its reference it has {example.full_length} tokens; this base model takes {room}.")
     learned = [place for place, label in enumerate(example.labels) if label != IGNORED and place]
     if not learned:
         raise ValueError("Nothing of the reference is left once the chat template has written it.")
+    return _Example(contestant, example.ids, learned)
+
+
+def _of_row(base: LoadedBase, contestant: AdapterOnDisk | None, ids: list[int], learned: list[int]) -> Likelihood:
     first = learned[0]
-    (told,) = token_logprobs(base, [contestant], example.ids, first)
+    (told,) = token_logprobs(base, [contestant], ids, first)
     return Likelihood(sum(told[place - first] for place in learned), len(learned))
 
 

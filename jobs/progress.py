@@ -123,7 +123,7 @@ def _interruption(p: Mapping[str, Any]) -> str:
 def again(kind: str, step: int | None = None) -> str:
     """What to do about a job that was interrupted. `step`: that of a run's newest checkpoint, if it has one."""
     if kind == "suite":
-        return "Start it again; it goes on with the prompts that are left."
+        return "Start it again; it goes on with what is left."
     if kind != "train":
         return "Start it again."  # what is fetched may go on where it stopped
     return f"Continue it from step {step}." if step else "Start it again; it begins from the first step."
@@ -132,7 +132,7 @@ def again(kind: str, step: int | None = None) -> str:
 def goes_on(kind: str, step: int | None) -> str:
     """How a job that is queued again by itself goes on. `step` as in `again`."""
     if kind == "suite":
-        return "It goes on with the prompts that are left."
+        return "It goes on with what is left."
     return f"It goes on from step {step}." if step else "It begins again."
 
 
@@ -166,7 +166,8 @@ def _asking(job: Progressing) -> str:
     p = job.progress
     if p.get("seconds_left") is None:
         return _stage(job) or "Starting."
-    return f"Prompt {p['step']} of {p['steps']}. About {duration(p['seconds_left'])} left."
+    stage = _stage(job).rstrip(".") or "Answering"
+    return f"{stage}: {p['step']:,} of {p['steps']:,}. About {duration(p['seconds_left'])} left."
 
 
 def _loss(p: Mapping[str, Any]) -> str:
@@ -208,7 +209,7 @@ def _completed(job: Progressing) -> str:
 def _stopped(job: Progressing) -> str:
     p = job.progress
     if job.kind == "suite":
-        return f"Stopped after {p.get('step', 0)} of {p.get('steps', 0)} prompts. What was answered is kept."
+        return f"Stopped after {p.get('step', 0):,} of {p.get('steps', 0):,} steps. What was answered is kept."
     where = f" at step {p['step']} of {p['steps']}" if p.get("step") else ""
     return _joined([f"Stopped{where}{_after(job, ' after ')}.", job.why, _kept(p)])
 

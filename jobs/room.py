@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 if TYPE_CHECKING:
-    from engine.models import Device
+    from engine.models import Device, LoadedBase
 
 SPARE_SHARE = 0.03  # of all memory that is left alone in any case
+MOST_ROWS = {"cpu": 16, "cuda": 64}  # answers at the same time; above that little is gained
 BITS = {"nf4": 0.75, "int8": 1.25}  # bytes a weight, what stays in full among them
 
 
@@ -68,6 +69,22 @@ def check(path: Path, precision: str, device: Device, answers: Answers, loaded: 
             f"about {_size(missing)} are missing, with some left for what else runs. "
         )
         raise NoRoom(said + _what_to_do(device.kind, run), {"no_room": device.kind, "run": run})
+
+
+def rows_at_once(base: LoadedBase, tokens: int, beside: int) -> int:
+    """How many answers at the same time have room beside a base that is loaded: at least one, at most `MOST_ROWS`.
+
+    Half of what is free is theirs; the other half is for what a prompt takes while it is read.
+
+    Args:
+        tokens: of the longest prompt and its answer.
+        beside: bytes of the largest adapter, which on a GPU is there once for every row (`engine/methods/rowwise.py`).
+    """
+    kind = base.device.kind
+    found = memory(kind)
+    each = answers_bytes(base.path, Answers(1, tokens), base.device.dtype.itemsize) + (beside if kind != "cpu" else 0)
+    free = found.free - SPARE_SHARE * found.total
+    return max(1, min(MOST_ROWS.get(kind, MOST_ROWS["cpu"]), int(free / 2 / each)))
 
 
 def base_bytes(path: Path, precision: str, itemsize: int) -> int:

@@ -1,9 +1,8 @@
 """A model of the library as judge: it reads a prompt and two answers, both ways round, and says which is better.
 
-Two readings of each pair, with the answers in swapped places; only a verdict that is the same both times counts (Zheng
-et al. 2023, arXiv 2306.05685, section 3.4). A reading is the odds of the next token being "A" or "B", as
-`engine/choice.py` has it. How such verdicts agree with the votes of people is counted here and told in words, and so is
-how much the judge goes by the place alone. Knows nothing about widgets or the command line.
+What it reads, and what two readings come to, is in `engine/suites/judge.py`. How such verdicts agree with the votes of
+people is counted here and told in words, and so is how much the judge goes by the place alone. Knows nothing about
+widgets or the command line.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from adapters_store.comparison_tables import Answer, Comparison, Verdict
 from adapters_store.errors import StoreError
 from adapters_store.store import Store
 from adapters_store.store_closer import Judged
+from engine.suites import judge as reading
 from engine.votes import Share, sign_test, wilson
 from jobs.ask import Answerer
 from studio import room_beside, seating
@@ -26,20 +26,6 @@ FEW = 30  # votes below which agreement tells little
 EVEN = 0.5  # the share by chance
 
 Facts = dict[str, Any]
-
-# The prompt of Zheng et al. 2023, figure 5, in a few words: small models lose the thread of the long one.
-QUESTION = """Which answer to the request is better? Order and length do not matter.
-
-[Request]
-{prompt}
-
-[Answer A]
-{a}
-
-[Answer B]
-{b}
-
-Reply with one letter, A or B."""
 
 
 class Pair(NamedTuple):
@@ -76,7 +62,7 @@ def judge(store: Store, answerer: Answerer, kept: Comparison, who: Contestant) -
     (sitting,) = seating.sittings(store, [who])
     (seat,) = sitting.payload["seats"]
     asked = [_question(store, kept, *texts) for pair in found for texts in (_texts(pair), _texts(pair)[::-1])]
-    seats = [{**seat, "messages": [{"role": "user", "content": text}], "sampling": {"max_tokens": 1}} for text in asked]
+    seats = [{**seat, "messages": messages, "sampling": {"max_tokens": 1}} for messages in asked]
     jobs = room_beside.at_work(store)
     beside = {"threads": room_beside.threads(jobs), "run": jobs[0].name if jobs else ""}
     beside |= {"spare_bytes": room_beside.spare(jobs)}
@@ -90,10 +76,9 @@ def _texts(pair: Pair) -> tuple[str, str]:
     return pair.one.text, pair.other.text
 
 
-def _question(store: Store, kept: Comparison, a: str, b: str) -> str:
+def _question(store: Store, kept: Comparison, a: str, b: str) -> list[dict[str, str]]:
     """A conversation is judged by its last answers; what was asked before stands in front as requests alone."""
-    asked = [*(one.prompt for one in store.turns(kept)), kept.prompt]
-    return QUESTION.format(prompt="\n\n".join(filter(None, [kept.system, *asked])), a=a, b=b)
+    return reading.question([kept.system or "", *(one.prompt for one in store.turns(kept)), kept.prompt], a, b)
 
 
 def _fields(kept: Comparison, who: Contestant, pair: Pair, odds: Sequence[float]) -> Facts:
@@ -113,9 +98,8 @@ def _fields(kept: Comparison, who: Contestant, pair: Pair, odds: Sequence[float]
 
 def preferred(verdict: Verdict) -> int | None:
     """The answer that a judge found better both ways round; None where its readings contradict each other."""
-    if verdict.forward > 0 > verdict.backward:
-        return verdict.one_id
-    return verdict.other_id if verdict.backward > 0 > verdict.forward else None
+    better = reading.preferred(verdict.forward, verdict.backward)
+    return {1: verdict.one_id, -1: verdict.other_id}.get(better)
 
 
 class Record(NamedTuple):

@@ -20,6 +20,7 @@ from engine.votes import LEVEL
 from jobs.progress import job_sentence
 from studio import suites
 from studio.records import when
+from studio.suites import Work
 
 Facts = dict[str, Any]
 Grid = Mapping[tuple[int, int], SuiteAnswer]  # by the number of the prompt and the place of the contestant
@@ -40,11 +41,13 @@ def summary(store: Store, run: SuiteRun) -> Facts:
         "suite": run.suite_id,
         "at": when(run.created_at),
         "names": [person["name"] for person in run.people],
-        "state": "complete" if not left else job.state if job else "waiting",
+        "state": "complete" if not any(left) else job.state if job else "waiting",
         "says": _says(job, run, left, live),
         "answers": run.answer_count,
-        "total": run.answer_count + left,
+        "total": run.answer_count + left.answers,
         "live": live,
+        "left": sum(left),
+        "share": job.progress.get("step", 0) / (job.progress.get("steps") or 1) if job and live else None,
         "job": run.job_id,
         "sampling": run.sampling,
         "how": run.how,
@@ -79,13 +82,16 @@ def said(value: float | None, key: str) -> str:
     )
 
 
-def _says(job: Any, run: SuiteRun, left: int, live: bool) -> str:
+def _says(job: Any, run: SuiteRun, left: Work, live: bool) -> str:
     if live:
         return job_sentence(job)
-    if not left:
-        return f"All {run.answer_count:,} answers."
+    if not any(left):
+        rows = run.how.get("rows")
+        return f"All {run.answer_count:,} answers{f', up to {rows:,} at the same time' if rows else ''}."
     why = f"{job.why} " if job is not None and job.why else ""
-    return f"{why}{left:,} of {run.answer_count + left:,} answers are left."
+    if not left.answers:
+        return f"{why}All {run.answer_count:,} answers; {left.references:,} references are to be read."
+    return f"{why}{left.answers:,} of {run.answer_count + left.answers:,} answers are left."
 
 
 def _score(key: str, names: Sequence[str], prompts: Sequence[SuitePrompt], grid: Grid) -> Facts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters_store.states import FINAL, LIVE
 from adapters_store.store import Store
@@ -113,8 +113,8 @@ def go_on(store: Store, run: SuiteRun) -> SuiteRun:
         SuiteError: all is answered, or it is under way.
     """
     job = job_of(store, run)
-    if left(store, run) == 0:
-        raise SuiteError([f"Run {run.id} has all its answers."])
+    if not any(left(store, run)):
+        raise SuiteError([f"Run {run.id} has all its answers and scores."])
     if job is not None and job.state in ("queued", *LIVE):
         raise SuiteError([f"Run {run.id} is under way."])
     if job is not None and job.state not in FINAL:
@@ -124,9 +124,18 @@ def go_on(store: Store, run: SuiteRun) -> SuiteRun:
     return _queued(store, store.suite(run.suite_id), run)
 
 
-def left(store: Store, run: SuiteRun) -> int:
-    """How many answers of a run are still to come."""
-    return store.suite(run.suite_id).prompt_count * len(run.people) - run.answer_count
+class Work(NamedTuple):
+    """Pieces of work of a run: answers, and references to be read under each contestant."""
+
+    answers: int
+    references: int
+
+
+def left(store: Store, run: SuiteRun) -> Work:
+    """What of a run is still to come. What was not answered has no reference to be read, yet."""
+    suite = store.suite(run.suite_id)
+    unread = run.unread_count if "perplexity" in suite.scores else 0
+    return Work(suite.prompt_count * len(run.people) - run.answer_count, unread)
 
 
 def job_of(store: Store, run: SuiteRun) -> Job | None:

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from engine import adapter_files, models
 from engine.data.render import prompt_ids
-from engine.generate import compare
+from engine.generate import Asked, answers, compare
 from engine.methods import fit
 from engine.methods.attach import attached
 from engine.methods.inject import linear_layers
+from engine.sampling import Sampling
 from engine.settings import RunSettings
 from engine.sizing import count
 from engine.train import prepare, train
@@ -145,6 +146,18 @@ def test_the_adapter_changes_what_the_model_says_and_taking_it_off_gives_the_bas
 def test_embeddings_that_were_tied_stay_tied(case: Case) -> None:
     assert case.tied == [case.known.tied] * 3
     assert case.facts["tied"] is case.known.tied
+
+
+def test_prompts_of_any_length_answer_in_one_batch_as_alone(case: Case) -> None:
+    adapter = adapter_files.read(case.adapter)
+    texts = ("Rain?", "Question 3: what is rain, and what is the sea that it falls into?", "What is bread?")
+    asked = [
+        Asked(who, [{"role": "user", "content": text}], Sampling(temperature=0, max_tokens=6))
+        for who, text in zip((None, adapter, adapter), texts, strict=True)
+    ]
+    *_, together = answers(case.base, asked)
+    assert together.batches == [[0, 1, 2]]
+    assert together.ids == [list(answers(case.base, [one]))[-1].ids[0] for one in asked]
 
 
 def test_padding_on_the_right_without_a_mask_changes_nothing(case: Case) -> None:

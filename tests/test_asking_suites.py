@@ -1,4 +1,4 @@
-"""The job that asks a suite: every answer is what Compare would give, is scored, and is written before the next."""
+"""The job that asks a suite: every answer is what Compare would give, is scored, and is kept as soon as it is there."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +9,13 @@ import pytest
 from adapters_store.store import Store
 from adapters_store.suite_tables import SuiteRun
 from adapters_store.tables import Job, Owner
-from engine import adapter_files, generate
+from engine import adapter_files, generate, likelihood
 from engine.likelihood import reference_logprob
 from engine.models import LoadedBase, load
 from engine.suites.prompts import Prompt
-from jobs import asking_suites, process
+from jobs import process, room
 from jobs.ending import Ended, Ending
+from jobs.pace import Pace
 from jobs.progress import job_sentence
 from jobs.queue import next_to_start
 from jobs.runner import Runner
@@ -24,6 +25,7 @@ from tests.workshop import add_base, shared_tiny_model, wait_for
 pytestmark = pytest.mark.usefixtures("one_thread_each")
 
 SAMPLING = {"seed": 5, "temperature": 0.8, "top_p": 0.95, "max_tokens": 6}
+ANSWERS = generate.answers
 THINGS = ("rain", "bread", "music")
 
 
@@ -48,23 +50,31 @@ def asked(store: Store, sound: Path, prompts: list[Prompt] | None = None) -> tup
     return run, store.submit("suite", "things", {"suite_run": run.id})
 
 
-def broken_off(after: int, error: BaseException) -> Any:
-    """`generate.answers`, which raises `error` once it was asked so often."""
-    real, calls = generate.answers, iter(range(100))
+class Broken:
+    """`generate.answers`, which raises once so many answers are whole. `asked` is how many were asked for."""
 
-    def answers(*given: Any) -> Iterator[Any]:
-        if next(calls) == after:
-            raise error
-        return real(*given)
+    def __init__(self, after: int, error: BaseException) -> None:
+        self.after, self.error, self.asked = after, error, 0
 
-    return answers
+    def __call__(self, base: LoadedBase, asked: list[Any], *given: Any) -> Iterator[Any]:
+        self.asked = len(asked)
+        for snapshot in ANSWERS(base, asked, *given):
+            yield snapshot
+            if sum(snapshot.over) >= self.after:
+                raise self.error
+
+
+@pytest.fixture
+def in_twos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for two answers at a time."""
+    monkeypatch.setattr(room, "MOST_ROWS", {"cpu": 2})
 
 
 def test_every_answer_is_that_of_compare_with_its_scores(store: Store, sound: Path, base: LoadedBase) -> None:
     run, job = asked(store, sound)
     assert do(store, job.id, Ending()) == 0
     ended = store.job(job.id)
-    assert (ended.state, ended.progress["step"], ended.progress["steps"]) == ("completed", 3, 3)
+    assert (ended.state, ended.progress["step"], ended.progress["steps"]) == ("completed", 12, 12)
     people = [None, adapter_files.read(sound)]
     told = store.suite_answers(run.id)
     assert len(told) == 6
@@ -81,53 +91,81 @@ def test_every_answer_is_that_of_compare_with_its_scores(store: Store, sound: Pa
         assert all(0 <= one.scores["chrf"] < 1 for one in ones)
     assert len({one.text for one in told}) > 1
     noted = store.suite_run(run.id)
-    assert (noted.job_id, noted.how) == (job.id, {"device": "cpu", "dtype": "float32"})
+    assert (noted.job_id, noted.how) == (job.id, {"device": "cpu", "dtype": "float32", "rows": room.MOST_ROWS["cpu"]})
 
 
-def test_after_an_interruption_it_goes_on_with_the_prompts_that_are_left(
+@pytest.mark.usefixtures("in_twos")
+def test_after_an_interruption_it_goes_on_with_what_is_left(
     store: Store, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, job = asked(store, sound)
-    monkeypatch.setattr(generate, "answers", broken_off(2, Ended()))
+    broken = Broken(3, Ended())
+    monkeypatch.setattr(generate, "answers", broken)
     do(store, job.id, Ending())
     interrupted = store.job(job.id)
     assert interrupted.state == "interrupted"
-    assert interrupted.why.endswith("Start it again; it goes on with the prompts that are left.")
+    assert interrupted.why.endswith("Start it again; it goes on with what is left.")
     before = {one.id: one.text for one in store.suite_answers(run.id)}
-    assert len(before) == 4
-    monkeypatch.setattr(generate, "answers", broken_off(1, AssertionError("only one prompt was left")))
+    assert 3 <= len(before) <= 4
+    assert interrupted.progress["step"] == len(before)
+    rest = Broken(100, AssertionError("more was asked than was left"))
+    monkeypatch.setattr(generate, "answers", rest)
     store.move(job.id, "queued", who="person")
     do(store, job.id, Ending())
+    assert rest.asked == broken.asked - len(before) == 6 - len(before)
     assert store.job(job.id).state == "completed"
-    after = {one.id: one.text for one in store.suite_answers(run.id)}
+    after = store.suite_answers(run.id)
     assert len(after) == 6
-    assert before.items() <= after.items()
+    assert before.items() <= {one.id: one.text for one in after}.items()
+    assert all(one.logprob is not None for one in after)
 
 
-@pytest.mark.parametrize(
-    ("how", "state", "says"),
-    [
-        ("cancel", "cancelled", "Cancelled. What was answered is kept."),
-        ("keep", "stopped", "Stopped after 1 of 3 prompts. What was answered is kept."),
-    ],
-)
-def test_a_stop_keeps_what_was_answered(
-    store: Store, sound: Path, monkeypatch: pytest.MonkeyPatch, how: Any, state: str, says: str
+def test_references_that_were_not_read_are_read_and_nothing_is_answered_again(
+    store: Store, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, job = asked(store, sound)
-    real = asking_suites._Work._report
+    real, calls = likelihood.reference_logprob, iter(range(100))
 
-    def then_stop(work: Any, seconds: float) -> None:
+    def broken(*given: Any) -> Any:
+        if next(calls) == 1:
+            raise Ended
+        return real(*given)
+
+    monkeypatch.setattr(likelihood, "reference_logprob", broken)
+    do(store, job.id, Ending())
+    assert store.job(job.id).progress["step"] == 6 + 2
+    before = [(one.id, one.text) for one in store.suite_answers(run.id)]
+    monkeypatch.setattr(generate, "answers", Broken(0, AssertionError("nothing was left to answer")))
+    store.move(job.id, "queued", who="person")
+    do(store, job.id, Ending())
+    assert (store.job(job.id).state, store.job(job.id).progress["step"]) == ("completed", 12)
+    after = store.suite_answers(run.id)
+    assert [(one.id, one.text) for one in after] == before
+    assert all(one.logprob is not None for one in after)
+
+
+@pytest.mark.usefixtures("in_twos")
+@pytest.mark.parametrize(("how", "state"), [("cancel", "cancelled"), ("keep", "stopped")])
+def test_a_stop_keeps_what_was_answered(
+    store: Store, sound: Path, monkeypatch: pytest.MonkeyPatch, how: Any, state: str
+) -> None:
+    run, job = asked(store, sound)
+    real = Pace.step
+
+    def then_stop(pace: Any, count: int) -> None:
         wait_for(lambda: store.job(job.id).progress["stage"] == "Answering", 30, "the word that answers are under way")
-        real(work, seconds)
-        work._lease.stop = how
+        real(pace, count)
+        pace._lease.stop = how
         if how == "cancel":
             raise Ended
 
-    monkeypatch.setattr(asking_suites._Work, "_report", then_stop)
+    monkeypatch.setattr(Pace, "step", then_stop)
     do(store, job.id, Ending())
-    assert (store.job(job.id).state, job_sentence(store.job(job.id))) == (state, says)
-    assert store.suite_run(run.id).answer_count == 2
+    count = store.suite_run(run.id).answer_count
+    assert 1 <= count <= 2
+    says = {"cancel": "Cancelled.", "keep": f"Stopped after {count} of 12 steps."}[how]
+    assert store.job(job.id).state == state
+    assert job_sentence(store.job(job.id)) == f"{says} What was answered is kept."
 
 
 def test_a_prompt_that_cannot_be_asked_says_why_and_the_others_are_answered(store: Store, sound: Path) -> None:
@@ -158,7 +196,7 @@ def test_a_suite_waits_for_the_device_as_a_run_does_and_resumes_as_one(store: St
         runner.step()
     queued = store.job(job.id)
     assert (queued.state, started) == ("queued", [job.id])
-    assert queued.why.endswith("It goes on with the prompts that are left.")
+    assert queued.why.endswith("It goes on with what is left.")
 
 
 def test_a_base_that_has_changed_since_is_not_asked(store: Store, sound: Path) -> None:

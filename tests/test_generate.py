@@ -192,7 +192,7 @@ def test_columns_with_prompts_and_sampling_of_their_own_answer_as_they_do_alone_
         Asked(adapters[0], PROMPT, Sampling(3, 0.9, max_tokens=14)),
     ]
     *_, together = answers(base, asked)
-    assert together.batches == [[0, 2, 3], [1]]
+    assert together.batches == [[0, 1, 2, 3]]
     alone = [list(answers(base, [one]))[-1] for one in asked]
     assert together.texts == [one.texts[0] for one in alone]
     assert together.ids == [one.ids[0] for one in alone]

@@ -182,7 +182,7 @@ def test_samples_and_columns_of_their_own_are_drawn_openly_and_replayed(
     assert [answer.name for answer in kept.answers][2:] == [
         f"one #{n}, own system prompt, temperature 0.3" for n in (1, 2)
     ]
-    assert kept.how["batches"] == [[0, 1], [2, 3]]
+    assert kept.how["batches"] == [[0, 1, 2, 3]]
     assert len(set(texts(kept))) == 4
     for place, answer in enumerate(kept.answers):
         alone = replace(question, people=[question.people[place]], own=[question.own[place]])

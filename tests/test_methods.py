@@ -229,7 +229,7 @@ def test_contestants_that_change_the_base_answer_alone(base: models.LoadedBase, 
     whole.mkdir()
     one = _written(base, IN_PEFT["dora"], low)
     two = _written(base, OF_OURS["norms"], whole)
-    assert groups([two, None, one, two]) == [[1, 2], [0], [3]]
+    assert groups([two, None, one, two]) == [[1, 2], [0, 3]]
     with pytest.raises(ValueError, match="cannot answer in one batch"), attached(base.model, [one, two]):
         pass
 

@@ -58,6 +58,15 @@ def test_the_bytes_of_answers_are_those_of_the_caches_they_fill() -> None:
     assert room.answers_bytes(loaded.path, room.Answers(3, 20), 4) == held + logits
 
 
+def test_as_many_answer_at_the_same_time_as_half_of_the_free_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = models.load(shared_tiny_model())
+    each = room.answers_bytes(base.path, room.Answers(1, 100), 4)
+    reserved = int(room.SPARE_SHARE * 10 * GB)
+    for free, rows in ((0, 1), (reserved + 10 * each, 5), (9 * GB, room.MOST_ROWS["cpu"])):
+        has(monkeypatch, {"cpu": free})
+        assert room.rows_at_once(base, 100, beside=GB) == rows
+
+
 def test_too_little_memory_is_refused_before_the_base_is_loaded_with_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -37,14 +37,26 @@ def test_stacked_or_apart_the_rows_get_the_same_updates(tokens: int, dtype: torc
 
 
 @pytest.mark.parametrize("stacked", [False, True])
-def test_rows_that_stay_get_the_updates_they_had(stacked: bool) -> None:
+def test_rows_get_the_updates_of_whoever_is_seated_there(stacked: bool) -> None:
     rows = RowwiseLoRA(_layer(), [None, _update(3), _update(5, magnitude=True)], stacked=stacked)
     x = torch.randn(3, 4, INSIDE)
     before = rows(x)
-    rows.keep([0, 2])
+    rows.seat([0, 2])
     torch.testing.assert_close(rows(x[[0, 2]]), before[[0, 2]])
-    rows.keep([1])
-    torch.testing.assert_close(rows(x[2:]), before[2:])
+    rows.seat([2, 1, 2])
+    torch.testing.assert_close(rows(x[[2, 1, 2]]), before[[2, 1, 2]])
+    rows.seat([0, 1, 2])
+    torch.testing.assert_close(rows(x), before)
+
+
+def test_a_crowd_gets_the_updates_that_its_rows_get_alone() -> None:
+    updates = [None, _update(3), _update(5, magnitude=True)]
+    layer, who = _layer(), [number % 3 for number in range(MOST_ROWS + 4)]
+    x = torch.randn(len(who), 1, INSIDE)
+    rows = RowwiseLoRA(layer, updates)
+    rows.seat(who)
+    alone = [RowwiseLoRA(layer, [updates[at]])(x[row : row + 1]) for row, at in enumerate(who)]
+    torch.testing.assert_close(rows(x), torch.cat(alone))
 
 
 def test_on_a_cpu_a_row_gets_the_same_bits_alone_and_in_company() -> None:

@@ -37,22 +37,25 @@ class Effect(Protocol):
 
 
 def groups(contestants: Sequence[Effect | None]) -> list[list[int]]:
-    """The places of contestants that can answer together: all that go by rows, then each of the others alone."""
+    """The places of contestants that can answer together: all that go by rows, then each of the others by itself."""
     together = [place for place, one in enumerate(contestants) if one is None or one.by_rows]
-    alone = [[place] for place, one in enumerate(contestants) if one is not None and not one.by_rows]
-    return ([together] if together else []) + alone
+    alone: dict[int, list[int]] = {}
+    for place, one in enumerate(contestants):
+        if one is not None and not one.by_rows:
+            alone.setdefault(id(one), []).append(place)
+    return ([together] if together else []) + list(alone.values())
 
 
 class Attached:
-    """Contestants on a model. Rows of the batch can be taken off, the others stay as they are."""
+    """Contestants on a model: at first one a row, in their order."""
 
     def __init__(self, by_rows: Sequence[RowwiseLoRA]) -> None:
         self._by_rows = by_rows
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """From now on every batch has only these of its rows, in this order."""
+    def seat(self, rows: Sequence[int]) -> None:
+        """From now on row n of every batch is answered by contestant `rows[n]`. One may have several rows, or none."""
         for layer in self._by_rows:
-            layer.keep(rows)
+            layer.seat(rows)
 
 
 @contextmanager

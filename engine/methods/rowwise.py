@@ -2,15 +2,16 @@
 
 This is what a comparison uses: the frozen weights are read once for all rows. The formulas are those of `lora.py` and
 `dora.py`. Two ways lead there. On a CPU each row's update is computed from the adapter's own tensors: nothing is copied
-to put an adapter on, and the products have the same shape whoever else is in the batch, so a row gets the same bits
-alone and in company. On a GPU, where every call costs more than its arithmetic, all A and all B are stacked and three
-calls do all rows.
+to put an adapter on, and the products have the same shape whoever else is in the batch, so up to MOST_ROWS rows get
+the same bits alone and in company. On a GPU, where every call costs more than its arithmetic, all A and all B are
+stacked and three calls do all rows.
 
 Knows nothing about models or files.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from engine.methods.dora import row_norms, without_bias
 from engine.methods.lora import LinearLike, LowRank, Wrapped, features
+from engine.methods.one_token import MOST_ROWS
 
 
 class RowwiseLoRA(Wrapped):
@@ -26,7 +28,7 @@ class RowwiseLoRA(Wrapped):
 
     Args:
         base: the frozen layer.
-        updates: one a row; None leaves the row to the base. Ranks may differ.
+        updates: one a row, until `seat` says otherwise; None leaves the row to the base. Ranks may differ.
         stacked: which of the two ways; the one for the layer's device if None.
     """
 
@@ -35,13 +37,14 @@ class RowwiseLoRA(Wrapped):
         self.base = base
         rows = [_row(base, update) if update else None for update in updates]
         if stacked if stacked is not None else base.weight.device.type != "cpu":
-            self._beside: _Stacked | _Apart = _stack(base, rows)
+            self._all: _Stacked | _Apart = _stack(base, rows)
         else:
-            self._beside = _Apart(rows)
+            self._all = _Apart(rows)
+        self._beside = self._all
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """From now on the batch has only these of its rows, in this order."""
-        self._beside = self._beside.only(rows)
+    def seat(self, rows: Sequence[int]) -> None:
+        """From now on row n of the batch gets update number `rows[n]`."""
+        self._beside = self._all if list(rows) == list(range(self._all.count)) else self._all.only(rows)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, T, I), or (N * T, I) where a model flattens its rows, to the same with O."""
@@ -78,7 +81,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Apart:
-    """Each row's update by itself."""
+    """Each row's update by itself; of a crowd, that of all rows with the same update at once."""
 
     rows: Sequence[_Row | None]
 
@@ -91,9 +94,25 @@ class _Apart:
 
     def add_to(self, h: Tensor, x: Tensor, base: LinearLike) -> None:
         """h: (N, T, O), x: (N, T, I)."""
+        if len(self.rows) > MOST_ROWS and x.shape[1] == 1:
+            for update, places in self._alike:
+                part = h[places, 0]
+                update.add_to(part, x[places, 0], base)
+                h[places, 0] = part
+            return
         for n, row in enumerate(self.rows):
             if row:
                 row.add_to(h[n], x[n], base)
+
+    @functools.cached_property
+    def _alike(self) -> list[tuple[_Row, Tensor]]:
+        """Each update once, with the rows that it is for."""
+        places: dict[int, list[int]] = {}
+        for n, row in enumerate(self.rows):
+            if row:
+                places.setdefault(id(row), []).append(n)
+        by_id = {id(row): row for row in self.rows if row}
+        return [(by_id[key], torch.tensor(found)) for key, found in places.items()]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ export class SuiteResult {
     const button = (words, act) => h("button", { type: "button", class: "small", onclick: act }, words);
     this.title = h("h3", { class: "suite-name" });
     this.says = h("p", { class: "sentence", role: "status" });
-    this.bar = h("div", { class: "progress", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "Answers" }, h("span"));
+    this.bar = h("div", { class: "progress", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "Progress of the run" }, h("span"));
     this.halt = button("Stop", () => this.do("suites_stop"));
     this.on = button("Go on", () => this.do("suites_go_on"));
     this.links = ["md", "jsonl", "csv"].map((form) => h("a", { class: "quiet-link", download: "", "data-form": form }, { md: "Markdown", jsonl: "JSONL", csv: "CSV" }[form]));
@@ -56,7 +56,7 @@ export class SuiteResult {
       this.against.replaceChildren(...options.map(([value, words]) => h("option", { value }, words)));
       this.against.value = chosen;
     }
-    const now = `${mine.answers} ${mine.state} ${mine.says}`;
+    const now = `${mine.answers} ${mine.left} ${mine.state} ${mine.says}`;
     if (now !== this.seen) this.pull();
     this.seen = now;
   }
@@ -88,12 +88,12 @@ export class SuiteResult {
     const cut = told.cut ? ` ${told.cut} were cut at the most tokens.` : "";
     const failed = told.failed ? ` ${told.failed} could not be asked: ${told.problems.join(" ")}` : "";
     say(this.says, `${told.says}${cut}${failed}`);
-    const share = told.total ? Math.floor((100 * told.answers) / told.total) : 0;
+    const share = Math.floor(100 * (told.share ?? 0));
     this.bar.setAttribute("aria-valuenow", share);
     this.bar.firstChild.style.width = `${share}%`;
     show(this.bar, told.live);
     show(this.halt, told.live);
-    show(this.on, !told.live && told.answers < told.total);
+    show(this.on, !told.live && told.left > 0);
     for (const link of this.links) link.href = `/download/suite-run/${told.id}.${link.dataset.form}`;
     this.table.replaceChildren(...(told.scores.length ? [scoreTable(told)] : []));
     const sentences = told.scores.flatMap((score) => score.sentences.map((words) => ({ key: score.title + words, words: `${score.title}: ${words}` })));
