@@ -1,7 +1,9 @@
 """What a person can ask for is checked as a whole, kept once, and handed to the queue."""
 
 import io
+import shutil
 import zipfile
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,18 @@ def test_a_fetch_that_was_interrupted_begins_again(store: Store) -> None:
     again = actions.fetch_starter(store)
     assert again is not None
     assert (again.id, again.state) == (first.id, "queued")
+
+
+def test_a_run_for_which_the_disk_is_too_small_is_refused_with_both_figures_before_it_is_queued(
+    store: Store, furnished: tuple[BaseModel, DataSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = namedtuple("free", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free(10**12, 10**12, 12_000_000))
+    with pytest.raises(ActionError, match=r"The disk has 12 MB free, and this run wants [1-9][0-9,]* MB\. Free some"):
+        start(store, furnished)
+    assert store.jobs() == []
+    monkeypatch.undo()
+    assert start(store, furnished)
 
 
 def test_a_starter_model_that_is_here_is_not_fetched(store: Store, furnished: tuple[BaseModel, DataSet]) -> None:

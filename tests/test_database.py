@@ -155,6 +155,14 @@ def test_a_full_disk_is_said_in_words_and_what_was_written_stays(tmp_path: Path)
     library.close()
 
 
+def test_a_library_that_may_only_be_read_is_said_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "studio.db"
+    Database(path).close()
+    refused = pytest.raises(StoreError, match=f"{path} cannot be written. Check the permissions of {tmp_path}")
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as line, refused, database.said_in_words(path):
+        line.execute("INSERT INTO setting (key, value) VALUES ('first', '1')")
+
+
 @pytest.mark.parametrize("content", [b"this is not a database " * 400, b"SQLite format 3\0" + b"\xff" * 8000])
 def test_a_file_that_is_no_library_is_refused_in_words_and_left_alone(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "studio.db").write_bytes(content)
