@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import claims, kills, sweep
+from tests.faults import claims, kills, suites, sweep
 from tests.faults.kills import Tally
 from tests.faults.nursery import Nursery
 from tests.faults.sweep import Swept
@@ -29,6 +29,15 @@ def test_runs_whose_workers_are_killed_at_random_end_as_if_they_had_not_been(nur
     kills.of_workers(nursery, tmp_path, 12, random.Random(seed), tally, recipes=1)
     assert tally.violations == [], f"seed {seed}"
     assert tally.kills.total() == 12
+
+
+def test_a_suite_whose_worker_is_killed_ends_with_the_answers_of_one_that_nobody_touched(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    tally, seed = Tally(), random.randrange(10**6)
+    suites.of_suites(nursery, tmp_path, 2, random.Random(seed), tally)
+    assert tally.violations == [], f"seed {seed}"
+    assert tally.kills["worker of a suite"] == 2
 
 
 def test_runs_go_on_whether_their_runner_or_both_are_killed(nursery: Nursery, tmp_path: Path) -> None:

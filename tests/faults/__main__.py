@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import claims, kills, pages, sweep
+from tests.faults import claims, kills, pages, suites, sweep
 from tests.faults.kills import Tally
 from tests.faults.nursery import Nursery
 from tests.faults.record import Record, write
@@ -23,6 +23,7 @@ from tests.faults.yard import Yard
 
 PROCESSES_SHARE = 6  # one kill in so many is done to a runner and its worker as processes
 PAGES_SHARE = 10  # and one in so many to the page, alone or with them
+SUITES_SHARE = 15  # and one in so many to the worker of a suite
 PASSINGS = 2  # of each point of a run; of a migration, all
 PROCESSES, JOBS, ROUNDS = 6, 400, 5
 
@@ -48,13 +49,15 @@ def main() -> int:
 
 def _killed(nursery: Nursery, folder: Path, count: int, draw: random.Random) -> Tally:
     tally = Tally()
-    pairs, with_page = count // PROCESSES_SHARE, count // PAGES_SHARE
+    pairs, with_page, of_suites = (count // share for share in (PROCESSES_SHARE, PAGES_SHARE, SUITES_SHARE))
     with Nursery(*pages.MODULES) as housed:
         pages.of_pages(housed, folder, with_page, draw, tally)
     print(f"{tally.kills.total()} kills with the page in {tally.jobs} runs", flush=True)
     kills.of_processes(nursery, folder, pairs, draw, tally)
     print(f"{tally.kills.total()} kills with those of runner and worker in {tally.jobs} runs", flush=True)
-    kills.of_workers(nursery, folder, count - pairs - with_page, draw, tally)
+    suites.of_suites(nursery, folder, of_suites, draw, tally)
+    print(f"{tally.kills.total()} kills with those of suites in {tally.jobs} jobs", flush=True)
+    kills.of_workers(nursery, folder, count - pairs - with_page - of_suites, draw, tally)
     print(f"{tally.kills.total()} kills in {tally.jobs} runs", flush=True)
     return tally
 

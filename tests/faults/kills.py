@@ -68,8 +68,13 @@ def _one_job(yard: Yard, wanted: int, draw: random.Random, tally: Tally, recipes
 
 def judge(yard: Yard, job: Job, tally: Tally) -> None:
     """Count a run that is over, and what does not hold."""
+    count(yard, job, yard.violations(job.id), tally)
+
+
+def count(yard: Yard, job: Job, violations: list[str], tally: Tally) -> None:
+    """Count a job that is over, and in which states it lost its worker."""
     tally.jobs += 1
-    tally.violations += yard.violations(job.id)
+    tally.violations += violations
     lost = [event for event in yard.store.job_events(job.id) if event.state_to == "interrupted"]
     tally.states.update(event.state_from or "" for event in lost)
 

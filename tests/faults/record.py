@@ -56,7 +56,7 @@ def lines(record: Record) -> list[str]:
         "",
         "| What | How often | Violations |",
         "| --- | --- | --- |",
-        f"| Random kills in {tally.jobs} runs ({killed}) | {tally.kills.total()} | {len(tally.violations)} |",
+        f"| Random kills in {tally.jobs} jobs ({killed}) | {tally.kills.total()} | {len(tally.violations)} |",
         f"| Faults at {len(run.points)} points of a run ({_hows(run)}) | {run.met.total()} | {len(run.violations)} |",
         f"| Faults at {len(migration.points)} points of a migration ({_hows(migration)}) | {migration.met.total()} "
         f"| {len(migration.violations)} |",
