@@ -9,7 +9,6 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from engine.data import render
 from engine.data.byte_tokens import ByteTokens, placed
-from engine.data.problems import DataError
 from engine.data.render import IGNORED, encode, encode_all
 from engine.data.template import Written
 from tests.tiny import tiny_rows, tiny_tokenizer
@@ -109,23 +108,11 @@ def test_many_portions_are_the_same_rows_one_by_one(trims: bool, loss_on: str, m
     asked: list[int] = []
     learned = ByteTokens.learned
     monkeypatch.setattr(ByteTokens, "learned", lambda self, *given: asked.append(1) or learned(self, *given))
-    together = [marked.example() for marked in encode_all(tokenizer, rows, 30, loss_on)]
-    assert together == [encode(tokenizer, row, 30, loss_on) for row in rows]
+    together = list(encode_all(tokenizer, rows, 30, loss_on))
+    one_by_one = [encode(tokenizer, row, 30, loss_on) for row in rows]
+    assert [marked.example() for marked in together] == one_by_one
+    assert [marked.answer_tokens for marked in together] == [one.answer_tokens for one in one_by_one]
     assert asked, "from a number of portions on, places are told from the tokens"
-
-
-@pytest.mark.usefixtures("small_portions")
-def test_rows_that_are_refused_are_named_wherever_they_stand_and_the_rest_is_counted() -> None:
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = (
-        "{% for m in messages %}{{ raise_exception('no cats') if 'cat' in m['content'] else m['content'] }}{% endfor %}"
-    )
-    rows = tiny_rows(30)
-    for number in (0, 13, 29):
-        rows[number] = {"messages": [{"role": "user", "content": "cat"}, {"role": "assistant", "content": "a"}]}
-    with pytest.raises(DataError) as told:
-        list(encode_all(tokenizer, rows, 100))
-    assert [number for number, _ in told.value.refused] == [0, 13, 29]
 
 
 @pytest.mark.usefixtures("small_portions")

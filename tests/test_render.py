@@ -315,13 +315,6 @@ def test_what_tools_say_is_context_where_the_template_writes_it_and_a_problem_wh
         encode(tokenizer, row, 1000)
 
 
-def test_many_rows_at_once_are_the_same_rows_one_by_one(tokenizer: Any) -> None:
-    rows = [*tiny_rows(AT_ONCE + 3), {"text": "Arr, matey!"}, {"text": ""}]
-    together = [marked.example() for marked in encode_all(tokenizer, rows, 20)]
-    assert together == [encode(tokenizer, row, 20) for row in rows]
-    assert [one.answer_tokens for one in encode_all(tokenizer, rows, 20)] == [one.answer_tokens for one in together]
-
-
 def test_every_row_the_template_refuses_is_named() -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = MISTRAL

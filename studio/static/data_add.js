@@ -97,7 +97,6 @@ export class DataAdd {
     show(this.problemsHead, Boolean(head));
     keyed(this.problems, problems.map((said, key) => ({ key, said })), () => h("li"), (node, { said }) => say(node, said));
     show(this.trouble, problems.length > 0);
-    show(this.bad, problems.length > 0);
   }
 
   showMapping({ names, columns, rows, mapped }) {
@@ -150,7 +149,7 @@ export class DataAdd {
   async make() {
     if (this.add.getAttribute("aria-disabled") === "true") return;
     const { source, turn } = this;
-    const skip = this.bad.querySelector("input:checked")?.value === "skip" && !this.bad.hidden;
+    const skip = this.bad.querySelector("input:checked").value === "skip";
     this.busy(source.hub ? "Asking the hub…" : `Adding ${this.file.file}…`);
     const question = { ...source, name: this.name.value, columns: this.file.mapped ? this.file.columns : null, skip_bad: skip };
     const answer = await this.ask(source.hub ? "data_hub_add" : "data_add", { ...source.hub, ...question }, this.told);
@@ -241,7 +240,7 @@ export class DataAdd {
     this.name = h("input", { type: "text", maxlength: 80, "aria-label": "Name of the data set" });
     this.add = h("button", { type: "submit", class: "small main" }, "Add data set");
     this.finish = h("form", { class: "data-line", novalidate: true, onsubmit: (event) => { event.preventDefault(); this.make(); } },
-      h("label", { class: "named" }, "Name", this.name), this.bad, this.add);
+      h("label", { class: "named" }, "Name", this.name), h("div", { class: "named" }, "Rows that cannot be used", this.bad), this.add);
     this.found = h("div", { class: "data-found", hidden: true }, this.title, this.sentence, this.makeMapping(), this.list, this.trouble, this.finish);
     return this.found;
   }
