@@ -65,20 +65,25 @@ class Studio:
                 "step": int(live[0].progress.get("step") or 0) if live else 0,
                 "steps": int(live[0].progress.get("steps") or 0) if live else 0,
             },
-            "device": self._measured_device(),
+            "device": next(filter(None, map(_device, live)), None) or self._measured_device(),
             "fetches": self._fetches(),
         }
 
     def _measured_device(self) -> str | None:
         """The device the newest run found for itself, which only a process with tensors can know."""
         newest = self.store.jobs(kinds=["train"], limit=5)
-        return next((str(job.progress["device"]) for job in newest if job.progress.get("device")), None)
+        return next(filter(None, map(_device, newest)), None)
 
     def _fetches(self) -> list[dict[str, Any]]:
         """How far the models are that are on their way."""
         live = self.store.jobs(kinds=["fetch"], states=["queued", *LIVE])
         said = [(job.id, *fetch_words(job)) for job in live]
         return [{"job": id, "words": words, "share": share} for id, words, share in said]
+
+
+def _device(job: Job) -> str | None:
+    found = job.progress.get("device")
+    return str(found) if found else None
 
 
 def fetch_words(job: Job) -> tuple[str, int]:

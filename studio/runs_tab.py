@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -22,12 +22,12 @@ from jobs.queue import SPARE_MEMORY, queue_paused, spares_memory
 from studio import actions, again, group_curves, job_log, line, live_chart, pinning, run_facts, run_group
 from studio.contestants import MOST_COLUMNS
 from studio.latest import Latest
+from studio.listing import SETTLED, TOPICS, Listing, newest
 from studio.page import Studio, log, problems_of
 from studio.shell import Shell, scripted
 from studio.static_files import PLOTLY, static_url
 
 LISTED = 200  # jobs in the list; older ones are still opened by their address
-TOPICS = ("jobs", "progress", "adapters")
 
 _GIVEN = f'element, server, trigger, plotly: "{static_url(PLOTLY)}", job: window.studioJob || null'
 
@@ -102,24 +102,27 @@ def questions(studio: Studio) -> list[Callable[[object], Answer]]:
     """What the page may ask. Each takes one JSON object, of which nothing is believed, and answers with one."""
     store = studio.store
 
-    listing = Latest(lambda: _Listing(store.jobs(limit=LISTED), store.waiting()))
+    long = Latest(lambda: (store.jobs(limit=LISTED), store.waiting()))
+    # Progress moves only what is under way, each second: the long list is read when something else has changed.
+    listing = Latest(lambda: Listing(*long.at(newest(store.changed(), SETTLED)), store.jobs(states=LIVE)))
 
     def runs_state(question: object) -> Answer:
         """What is new of the list, the open run, and what is new of its curve."""
         asked = question if isinstance(question, dict) else {}
         changed = store.changed()
-        revision = max((changed.get(topic, 0) for topic in TOPICS), default=0)
+        revision = newest(changed, TOPICS)
         known = listing.at(revision)
-        job = known.chosen(_id(asked), store) if asked.get("job") is not None else _chosen(known.jobs)
+        job, missing = known.chosen(_id(asked) if asked.get("job") is not None else None, store)
         listed = asked.get("listed")
         since = listed if isinstance(listed, int) else -1
-        moved = max((changed.get(topic, 0) for topic in TOPICS if topic != "progress"), default=0) > since
+        moved = newest(changed, SETTLED) > since
         return {
             "revision": revision,
             "rows": known.rows if moved else None,
             # Progress alone touches only what is under way; the rest of a long list need not travel each second.
             "going": known.going if revision > since else [],
             "open": _open(job) if job else None,
+            "missing": missing,
             "curve": _curve(job, asked) if job else None,
             "auto_resume": resuming.auto_resume(store),
             "spare_memory": spares_memory(store),
@@ -251,29 +254,6 @@ def answered(fn: Callable[[object], Answer]) -> Callable[[object], Answer]:
             return {"problem": " ".join(problems_of(error))}
 
     return edge
-
-
-class _Listing:
-    """The list of jobs at one revision: worked out once, for all tabs."""
-
-    def __init__(self, jobs: Sequence[Job], waiting: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.rows = run_facts.rows(jobs, waiting)
-        self.unlisted = max(0, len(waiting) - run_facts.SHOWN_WAITING)
-        under_way = {job.id for job in jobs if job.state in LIVE}
-        self.going = [row for row in self.rows if row["key"] in under_way]
-        self._by_id = {job.id: job for job in jobs}
-
-    def chosen(self, id: int, store: Store) -> Job:
-        """The job with this id, which may be older than the list. NotFound if there is none."""
-        return self._by_id.get(id) or store.job(id)
-
-
-def _chosen(jobs: Sequence[Job]) -> Job | None:
-    """The job to show when none is asked for: the run under way, else the newest run, else whatever there is."""
-    trained = [job for job in jobs if job.kind == "train"]
-    under_way = [job for job in trained if job.state in LIVE]
-    return next(iter([*under_way, *trained, *jobs]), None)
 
 
 def _key(asked: dict[str, Any]) -> str | None:

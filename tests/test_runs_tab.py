@@ -135,7 +135,14 @@ def test_a_job_older_than_the_list_is_still_opened(
     newer = store.submit("train", "newer", {})
     assert [row["key"] for row in ask["runs_state"]({})["rows"]] == [newer.id]
     assert ask["runs_state"]({"job": finished.id})["open"]["name"] == finished.name
-    assert "no job" in ask["runs_state"]({"job": 99})["problem"]
+
+
+def test_a_run_that_is_not_there_is_said_and_another_one_shown(finished: Job, ask: dict[str, Ask]) -> None:
+    answer = ask["runs_state"]({"job": finished.id + 7})
+    assert answer["missing"] == f"There is no run {finished.id + 7}. Choose another from the list."
+    assert answer["open"]["id"] == finished.id
+    assert [row["key"] for row in answer["rows"]] == [finished.id]
+    assert ask["runs_state"]({"job": finished.id})["missing"] == ""
 
 
 @pytest.mark.parametrize("step", [None, -1, "3", 2.5, True, 2**60])

@@ -67,7 +67,8 @@ class Runs {
       if (asked === this.job) this.take(answer);
       this.failures = 0;
       this.heard = new Date();
-      show(this.parts.stale, false);
+      say(this.parts.stale, this.missing ?? "");
+      show(this.parts.stale, Boolean(this.missing));
     } catch (error) {
       this.failed(error);
     } finally {
@@ -115,7 +116,8 @@ class Runs {
 
   // --- showing ---
 
-  take({ revision, open, curve, ...listed }) {
+  take({ revision, open, curve, missing, ...listed }) {
+    if (missing) Object.assign(this, { missing, job: null, chosen: false }); // the address named a run that is not there
     this.listed = revision;
     this.list.show(listed);
     this.live = Boolean(open?.live || open?.waiting);
@@ -202,6 +204,7 @@ class Runs {
     this.chosen = id != null;
     if (id !== this.job || this.shown !== id) {
       this.job = id;
+      this.missing = "";
       this.notBefore = 0;
       if (id != null) this.list.markOpen(id);
       this.pull();
