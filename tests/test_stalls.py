@@ -104,6 +104,7 @@ def test_a_worker_that_hangs_in_a_step_is_reported_then_ended_and_its_run_goes_o
     hangs = store.job(job.id)
     assert hangs.owner
     wait_for(lambda: (store.job(job.id).heartbeat_at or 0) > (hangs.heartbeat_at or 0), 5, "its heart to beat on")
+    runner.step()  # sees the last sign of it
 
     clock.now += LONG
     runner.step()
@@ -172,6 +173,7 @@ def test_a_slow_load_is_not_taken_for_a_stall(store: Store, runner: Runner, cloc
     hang.touch()
     job = submit_run(store)
     step_until(runner, lambda: store.job(job.id).progress.get("stage") == "Loading the base model", "the load")
+    runner.step()
     clock.now += ENDED * STILL + 1
     runner.step()
     assert (store.job(job.id).state, store.job(job.id).why) == ("starting", "")
