@@ -18,7 +18,7 @@ from adapters_store.errors import LeaseLost
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from engine.settings import parse
-from jobs import devices, errors, process
+from jobs import devices, errors, job_notes, process
 from jobs.ending import Ended, Ending
 from jobs.progress import again, cancelled, paused
 from jobs.queue import Lease, missing_end, spares_memory
@@ -152,7 +152,9 @@ def main() -> int:
     parser.add_argument("--device", help="the name of the GPU that is its own")
     parser.add_argument("--visible", help="what CUDA calls that one")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    lines = logging.StreamHandler()
+    lines.setFormatter(job_notes.Lines())
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
     process.go_last()
     if arguments.visible:
         devices.occupy(arguments.visible)

@@ -1,11 +1,13 @@
 """The log of a job, as text that a terminal or a page may show: read in stretches, with control characters escaped.
 
-What the workers of a job print, one after the other, stands in one file, which only grows. A stretch ends with a whole
+What the workers of a job log, one after the other, stands in one file, which only grows: a JSON object a line, told as
+a line of text (`jobs/job_notes.py`), and between them whatever a library has printed. A stretch ends with a whole
 line, so that the next one can go on behind it. Knows nothing about who shows it, or about what is logged.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -49,14 +51,15 @@ def stretch(file: Path, begin: int = 0) -> Stretch:
         start += content.find(b"\n") + 1
         content = content[content.find(b"\n") + 1 :]
     whole = content[: content.rfind(b"\n") + 1]
-    return Stretch(_text(whole), start + len(whole), start - begin)
+    text = "".join(map(_told, whole.splitlines(keepends=True)))
+    return Stretch(text, start + len(whole), start - begin)
 
 
 def lines(file: Path) -> Iterator[str]:
     """The whole log, line by line, escaped; nothing if there is none."""
     with suppress(FileNotFoundError), file.open("rb") as log:
         for line in log:
-            yield _text(line)
+            yield _told(line)
 
 
 def escaped(text: str) -> str:
@@ -64,8 +67,18 @@ def escaped(text: str) -> str:
     return _STEERING.sub(_number, text)
 
 
-def _text(content: bytes) -> str:
-    return escaped(content.decode("utf-8", "backslashreplace"))
+def _told(line: bytes) -> str:
+    """A line of the file as text for people; its end stays as it is."""
+    text = line.decode("utf-8", "backslashreplace")
+    if not text.startswith('{"at": '):
+        return escaped(text)
+    try:
+        said = json.loads(text)
+        told = f"{said['at']} {said['who']} {said['level']} {said['says']}"
+    except (ValueError, KeyError, TypeError):  # one that was cut off as it was written
+        return escaped(text)
+    trace = f"\n{said['trace']}" if said.get("trace") else ""
+    return escaped(told + trace) + ("\n" if text.endswith("\n") else "")
 
 
 def _number(found: re.Match[str]) -> str:

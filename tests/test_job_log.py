@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
 from adapters_store.store import Store
+from jobs import job_notes
 from studio import job_log, log_commands, opening
 from studio.cli import main
 from studio.job_log import escaped, stretch
@@ -47,6 +50,34 @@ def test_no_character_steers_a_terminal_or_the_direction_of_writing(log: Path) -
     assert {c for c in escaped(every) if not c.isprintable()} <= {"\n", "\t"} | {
         c for c in every if ord(c) > 0x9F and not c.isprintable()
     }
+
+
+def test_what_is_logged_is_one_json_object_a_line_and_is_told_as_text(store: Store) -> None:
+    job, stream = store.submit("train", "run", {}), io.StringIO()
+    log = store.files.log(f"job-{job.id}")
+    own, lines = logging.Logger("training"), logging.StreamHandler(stream)
+    lines.setFormatter(job_notes.Lines())
+    own.addHandler(lines)
+    own.info("rows of %s", "\u202etxt\nevil")
+    try:
+        raise ValueError("so\x1b[2J")
+    except ValueError:
+        own.exception("it failed")
+    log.write_text(stream.getvalue() + "printed by a library\n")
+    job_notes.write(store, job, "No progress.", warning=True)
+    *objects, plain, last = log.read_text().splitlines()
+    assert (plain, log.read_text().isascii()) == ("printed by a library", True)
+    assert [json.loads(one)["says"] for one in (*objects, last)] == [
+        "rows of \u202etxt\nevil",
+        "it failed",
+        "No progress.",
+    ]
+    told = stretch(log).text
+    assert "".join(job_log.lines(log)) == told
+    assert " training INFO rows of \\u202etxt\nevil\n" in told
+    assert " training ERROR it failed\nTraceback (most recent call last):\n" in told
+    assert "ValueError: so\\x1b[2J\nprinted by a library\n" in told
+    assert told.endswith(" runner WARNING No progress.\n")
 
 
 # --- the command --------------------------------------------------------------------------------------------------
