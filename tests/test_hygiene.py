@@ -100,6 +100,15 @@ def test_rows_kept_aside_that_are_near_a_learned_one_are_told_where_there_are_no
     assert hygiene.examine(alike).overlap(0.0, 1)["total"] == 0
 
 
+def test_the_overlap_is_that_of_the_line_which_a_run_draws_by_source() -> None:
+    long = "rain falls on the sea and on the bridge over it, all day long and all night "
+    rows = [asked(f"{letter}?", long * 2) | {"source": "ab"[n % 2]} for n, letter in enumerate("abcdefghijklmnopqrst")]
+    for seed in range(5):
+        overlap = hygiene.examine(rows).overlap(0.3, seed)
+        aside = split(range(20), 0.3, seed, [n % 2 for n in range(20)]).validation
+        assert [row for row, _ in overlap["rows"]] == aside
+
+
 def test_what_is_listed_is_bounded_and_the_total_is_exact() -> None:
     rows = [asked("Rain?", "Water.")] * 400
     told = hygiene.examine(rows, ["exact"]).to_json()["exact"]
