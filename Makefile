@@ -20,7 +20,6 @@ demo: .venv/ready  ## fine-tune and compare in the terminal, without a browser
 test: .venv-test/ready  ## linters, types and all tests, in an environment of their own
 	$(TEST) -m ruff check .
 	$(TEST) -m ruff format --check .
-	$(TEST) -m mypy
 	$(TEST) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 faults: .venv-test/ready  ## break runs on purpose, hundreds of times, and write the counts into docs/reliability.md

@@ -18,6 +18,7 @@ from adapters_store.store import Store
 from engine.settings import RunSettings
 from studio.options import with_settings
 from studio.terminal import plain, side_by_side, table
+from tests.at_hand import AtHand
 from tests.terminal import Terminal
 from tests.tiny import tiny_rows
 from tests.workshop import ENDLESS, one_thread, shared_tiny_model, wait_for
@@ -117,7 +118,10 @@ def test_an_adapter_is_listed_and_exported(shell: Shell, trained: dict[str, Any]
     assert [path.name for path in tmp_path.iterdir()] == ["first.zip"]
 
 
-def test_contestants_answer_side_by_side_are_proven_and_replayed(terminal: Terminal, trained: dict[str, Any]) -> None:
+def test_contestants_answer_side_by_side_are_proven_and_replayed(
+    terminal: Terminal, trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.ask.Answerer", lambda log: AtHand())
     names = [word for name in ("base", "first", "first@0.5", "first@0") for word in ("--contestant", name)]
     answered = terminal.json("compare", "--prompt", "What is rain?", *names, "--max-tokens", "8", "--seed", "3")
     base, first, half, mute = answers = answered["answers"]
@@ -149,26 +153,17 @@ def test_doctor_finds_nothing_and_then_the_damage(shell: Shell, trained: dict[st
         file.write_bytes(whole)
 
 
-def test_detach_prints_the_number_and_stop_keeps_what_was_learned(shell: Shell, trained: dict[str, Any]) -> None:
-    options = [word for key in ENDLESS for word in (f"--{key.replace('_', '-')}", str(ENDLESS[key]))]
-    detached = shell.run("train", "--data", "pirates", "--model", "tiny", "--name", "long", "--detach", *options)
+def test_detach_prints_the_number_and_nothing_else(terminal: Terminal, trained: dict[str, Any]) -> None:
+    detached = terminal.run("train", "--data", "pirates", "--model", "tiny", "--name", "alone", "--detach", *FAST)
     assert detached.returncode == 0, detached.stderr
-    number = detached.stdout.strip()
-    assert number.isdecimal()
-    store = Store(shell.data_dir)
-    try:
-        wait_for(lambda: (store.job(int(number)).progress.get("step") or 0) > 1, 90, "the run to be under way")
-        assert shell.json("jobs", "stop", number)["id"] == int(number)
-        job = wait_for(lambda: (j := store.job(int(number))).state == "stopped" and j, 60, "the run to stop")
-        assert job
-        assert job.adapter_id is not None
-        assert shell.run("adapters", "delete", "long").returncode == 0
-        assert [a.name for a in store.adapters()[0]] == ["first"]
-    finally:
-        store.close()
+    assert detached.stdout.strip().isdecimal()
+    assert terminal.json("jobs", "show", detached.stdout.strip())["name"] == "alone"
+    assert terminal.run("adapters", "delete", "alone").returncode == 0
 
 
-def test_ctrl_c_stops_the_waiting_and_not_the_run(shell: Shell, trained: dict[str, Any]) -> None:
+def test_ctrl_c_stops_the_waiting_and_not_the_run_and_stop_keeps_what_was_learned(
+    shell: Shell, trained: dict[str, Any]
+) -> None:
     options = [word for key in ENDLESS for word in (f"--{key.replace('_', '-')}", str(ENDLESS[key]))]
     words = ("train", "--data", "pirates", "--model", "tiny", "--name", "watched", *options)
     store = Store(shell.data_dir)
@@ -177,16 +172,21 @@ def test_ctrl_c_stops_the_waiting_and_not_the_run(shell: Shell, trained: dict[st
     ) as waiting:
         job = wait_for(lambda: next((j for j in store.jobs() if j.name == "watched"), None), 30, "the job")
         assert job is not None
-        wait_for(lambda: store.job(job.id).state == "running", 90, "the run to be under way")
+        number = job.id
+        wait_for(lambda: (store.job(number).progress.get("step") or 0) > 1, 90, "the run to be under way")
         waiting.send_signal(signal.SIGINT)
         out, err = waiting.communicate(timeout=20)
     assert waiting.returncode == 130
     assert out == ""
-    assert f"jobs stop {job.id}" in err
+    assert f"jobs stop {number}" in err
     assert "Traceback" not in err
-    assert store.job(job.id).state == "running"
-    assert shell.run("jobs", "stop", str(job.id), "--cancel").returncode == 0
-    wait_for(lambda: store.job(job.id).state == "cancelled", 60, "the run to be cancelled")
+    assert store.job(number).state == "running"
+    assert shell.json("jobs", "stop", str(number))["id"] == number
+    stopped = wait_for(lambda: (j := store.job(number)).state == "stopped" and j, 60, "the run to stop")
+    assert stopped
+    assert stopped.adapter_id is not None
+    assert shell.run("adapters", "delete", "watched").returncode == 0
+    assert [adapter.name for adapter in store.adapters()[0]] == ["first"]
     store.close()
 
 

