@@ -6,12 +6,12 @@ Knows nothing about models, scores or pages.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from adapters_store.errors import NameRefused
 from adapters_store.shelf import Shelf, added, checked_name, found, mark_changed, settled, within
-from adapters_store.suite_tables import Suite, SuiteAnswer, SuitePrompt, SuiteRun
+from adapters_store.suite_tables import Suite, SuiteAnswer, SuitePrompt, SuiteRun, SuiteVerdict
 
 
 class SuiteShelf(Shelf):
@@ -86,10 +86,11 @@ class SuiteShelf(Shelf):
         people: Sequence[Mapping[str, Any]],
         sittings: Sequence[Mapping[str, Any]],
         sampling: Mapping[str, Any],
+        judge: Mapping[str, Any] | None = None,
     ) -> SuiteRun:
         """Keep who is to answer a suite, and how; the answers come later. NotFound if there is no such suite."""
         row = SuiteRun(job_id=None, people=list(people), sittings=list(sittings), sampling=dict(sampling), how={})
-        row.created_at = self.clock()
+        row.judge, row.created_at = dict(judge) if judge else None, self.clock()
         with self._database.writing() as session:
             row.suite_id = found(session, Suite, suite_id).id
             mark_changed(session, "suites")
@@ -136,5 +137,32 @@ class SuiteShelf(Shelf):
             .where(SuiteAnswer.run_id == run_id)
             .order_by(SuitePrompt.place, SuiteAnswer.place)
         )
+        with self._database.reading() as session:
+            return list(session.scalars(wanted))
+
+    # --- judges ---------------------------------------------------------------------------------------------------
+
+    def set_suite_judge(self, run_id: int, judge: Mapping[str, Any]) -> SuiteRun:
+        """Say who is to judge a run. What another one read of it, or the same against somebody else, is forgotten."""
+        with self._database.writing() as session:
+            row = found(session, SuiteRun, run_id)
+            before = row.judge or {}
+            if any(before.get(name) != judge[name] for name in ("identity", "against")):
+                session.execute(delete(SuiteVerdict).where(SuiteVerdict.run_id == run_id))
+            row.judge = dict(judge)
+            mark_changed(session, "suites")
+            return settled(session, row)
+
+    def keep_suite_verdict(self, run_id: int, prompt_id: int, place: int, **read: Any) -> None:
+        """Keep what the judge of a run read of one answer: `forward`, `backward` and `problem` of SuiteVerdict."""
+        new = insert(SuiteVerdict).values(run_id=run_id, prompt_id=prompt_id, place=place, **read)
+        keeping = new.on_conflict_do_update(index_elements=["run_id", "prompt_id", "place"], set_=read)
+        with self._database.writing() as session:
+            session.execute(keeping)
+            mark_changed(session, "suites")
+
+    def suite_verdicts(self, run_id: int) -> list[SuiteVerdict]:
+        """What the judge of a run read so far."""
+        wanted = select(SuiteVerdict).where(SuiteVerdict.run_id == run_id).order_by(SuiteVerdict.id)
         with self._database.reading() as session:
             return list(session.scalars(wanted))

@@ -68,10 +68,30 @@ class SuiteAnswer(Row):
     problem: Mapped[str]
 
 
+class SuiteVerdict(Row):
+    """What the judge of a run read of two answers to one prompt: that of `place`, and that of whom it is held against.
+
+    `forward` is log P("A") - log P("B") of its next token with the answer of `place` standing as A, `backward` the same
+    with the other as A. Both are None where there is nothing to judge: the answers are the same, or one is missing;
+    `problem` says so, or why the judge could not read them.
+    """
+
+    __tablename__ = "suite_verdict"
+    __table_args__ = (Index("suite_verdict_place", "run_id", "prompt_id", "place", unique=True),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("suite_run.id"))
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("suite_prompt.id"))
+    place: Mapped[int]
+    forward: Mapped[float | None] = mapped_column(Measure)
+    backward: Mapped[float | None] = mapped_column(Measure)
+    problem: Mapped[str]
+
+
 class SuiteRun(Row):
     """A suite asked of some contestants: `people` are they, in order, `sittings` who of them sits on which base model.
 
-    `job_id` is the job that works on it, or did so last; `how` holds device, dtype and rows at the same time.
+    `job_id` is the job that works on it, or did so last; `how` holds device, dtype and rows at the same time. `judge`
+    says who compares the answers, as one of `people`, with its `payload` and whom the others are held `against`.
     """
 
     __tablename__ = "suite_run"
@@ -82,6 +102,7 @@ class SuiteRun(Row):
     sittings: Mapped[Any]
     sampling: Mapped[dict[str, Any]]
     how: Mapped[dict[str, Any]]
+    judge: Mapped[dict[str, Any] | None]
     created_at: Mapped[float]
 
     answer_count: Mapped[int] = column_property(
@@ -93,4 +114,8 @@ class SuiteRun(Row):
         .join(SuitePrompt, SuitePrompt.id == SuiteAnswer.prompt_id)
         .where(SuiteAnswer.run_id == id, SuiteAnswer.logprob.is_(None), SuiteAnswer.problem == "")
         .where(SuitePrompt.reference.is_not(None)).correlate_except(SuiteAnswer, SuitePrompt).scalar_subquery()
+    )  # fmt: skip
+    verdict_count: Mapped[int] = column_property(
+        select(func.count(SuiteVerdict.id)).where(SuiteVerdict.run_id == id).correlate_except(SuiteVerdict)
+        .scalar_subquery()
     )  # fmt: skip

@@ -24,7 +24,7 @@ from engine.sampling import Sampling
 from engine.snapshot import Snapshot
 from engine.suites.prompts import with_system
 from engine.suites.scores import scored
-from jobs import room
+from jobs import judging_suites, room
 from jobs.answerer import Desk
 from jobs.course import memory_now
 from jobs.ending import Ending
@@ -51,7 +51,7 @@ def run(store: Store, lease: Lease, ending: Ending) -> None:
     patiently(lambda: store.note_suite_run(asked.id, lease.job.id))
     lease.move("running")
     work = _Work(store, lease, ending, asked)
-    done = all(work.sit(sitting) for sitting in asked.sittings)
+    done = all(work.sit(sitting) for sitting in asked.sittings) and work.judge()
     lease.move("finishing")
     lease.move("completed" if done else "stopped")
 
@@ -83,7 +83,9 @@ class _Work:
         unread = sum(len(answers) for sitting in self._run.sittings for _, answers in self._unread(sitting))
         known = len(self._kept)
         done = known + sum((one.id, place) in self._kept for one in read for place in places) - unread
-        return done, len(places) * (len(self._prompts) + len(read))
+        judged = len(self._prompts) * (len(places) - 1) if self._run.judge else 0
+        steps = len(places) * (len(self._prompts) + len(read)) + judged
+        return done + judged - len(judging_suites.left(self._store, self._run)), steps
 
     def sit(self, sitting: Sitting) -> bool:
         """Have one sitting do what is left for it. False if somebody asked for an early end."""
@@ -98,6 +100,17 @@ class _Work:
         self._read(base, sitting, {place: person for place, (person, _) in seats.items()})
         return self._lease.stop != "keep"
 
+    def judge(self) -> bool:
+        """Have the judge of the run, if it has one, read what is left for it. False as `sit`."""
+        if self._run.judge is not None:
+            seated = judging_suites.Seated(self._judge_seated, self._lease, self._ending, self._pace)
+            judging_suites.judge(self._store, self._run, seated)
+        return self._lease.stop != "keep"
+
+    def _judge_seated(self, payload: Mapping[str, Any], person: Mapping[str, Any]) -> tuple[LoadedBase, list[Any]]:
+        self._loading(person, Path(payload["base_path"]))
+        return self._desk.seated(payload)
+
     def _left(self, sitting: Sitting) -> list[tuple[SuitePrompt, int]]:
         """The answers that are due, prompt by prompt."""
         pairs = ((one, place) for one in self._prompts for place in sitting["places"])
@@ -105,12 +118,15 @@ class _Work:
 
     def _seated(self, sitting: Sitting) -> tuple[LoadedBase, list[Any]]:
         payload = sitting["payload"]
+        self._loading(self._run.people[sitting["places"][0]], Path(payload["base_path"]))
+        longest = max((one.messages for one in self._prompts), key=lambda said: sum(len(m["content"]) for m in said))
+        return self._desk.seated({**payload, **self._run.sampling, "messages": longest})
+
+    def _loading(self, person: Mapping[str, Any], path: Path) -> None:
         self._pace.stage(LOADING)
         self._lease.at_length(LOADING)
         self._desk.use_threads(1 if self._store.jobs(kinds=["train"], states=LIVE, limit=1) else None)
-        self._check_base(self._run.people[sitting["places"][0]], Path(payload["base_path"]))
-        longest = max((one.messages for one in self._prompts), key=lambda said: sum(len(m["content"]) for m in said))
-        return self._desk.seated({**payload, **self._run.sampling, "messages": longest})
+        self._check_base(person, path)
 
     def _check_base(self, person: Mapping[str, Any], path: Path) -> None:
         """That the base is what it was when the run was asked for. A merged model is no base of the library."""

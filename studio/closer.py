@@ -24,7 +24,6 @@ FACTORS = (2, 10, 100)  # how many times likelier a token has to be for each of 
 UNPROVEN = "Nothing is known of its tokens: its proof was not made, or it was kept before tokens were."
 THE_BASE = "is what the others are measured against; choose another column."
 WHOLE = "is a whole model without its base in memory beside it, so nothing is known of its tokens."
-OWN = "It judges its own answers here, which models tend to like better (Zheng et al. 2023, section 3.3)."
 
 
 def questions(store: Store, answerer: Answerer) -> list[Callable[[object], Facts]]:
@@ -169,7 +168,7 @@ def _verdicts(store: Store, kept: Comparison) -> list[Facts]:
         rows = [judging.verdict_row(kept, one) for one in found if one.judge == judge]
         name = rows[0]["judge"]
         said = judging.sentences(name, judging.record(store.verdicts(judge=judge)))
-        own = [OWN] if judge in {one.identity for one in kept.answers} else []
+        own = [judging.OWN] if judge in {one.identity for one in kept.answers} else []
         told.append({"key": judge, "judge": name, "rows": rows, "sentences": [*own, *said]})
     return told
 

@@ -24,6 +24,7 @@ from studio.contestants import Contestant
 DEADLINE = 900  # seconds for all pairs of one comparison
 FEW = 30  # votes below which agreement tells little
 EVEN = 0.5  # the share by chance
+OWN = "It judges its own answers here, which models tend to like better (Zheng et al. 2023, section 3.3)."
 
 Facts = dict[str, Any]
 

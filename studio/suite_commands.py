@@ -12,27 +12,34 @@ import typer
 
 from studio.compare_commands import WHO, WHOM, named_people
 from studio.deferred import Deferred
-from studio.edge import CommandFailed, UsageError
+from studio.edge import UsageError
 from studio.options import PLAIN, AsJson, Commands, DataDir, Detach
 from studio.terminal import plain, show, table
 
 if TYPE_CHECKING:
     from adapters_store.store import Store
-    from adapters_store.suite_tables import Suite, SuiteRun
+    from adapters_store.suite_tables import Suite
     from engine.data import check as rows_of
     from engine.suites import prompts as asked
     from engine.suites.prompts import Prompt
-    from studio import asking, records, suite_changes, suite_files, suite_results, suites
+    from studio import asking, contestants, naming, records, suite_changes, suite_files, suite_results, suites
+    from studio import suite_outcome as outcome
 else:
     asking, records, suites = Deferred("studio.asking"), Deferred("studio.records"), Deferred("studio.suites")
     suite_changes, suite_files = Deferred("studio.suite_changes"), Deferred("studio.suite_files")
     suite_results, rows_of = Deferred("studio.suite_results"), Deferred("engine.data.check")
-    asked = Deferred("engine.suites.prompts")
+    asked, outcome = Deferred("engine.suites.prompts"), Deferred("studio.suite_outcome")
+    naming, contestants = Deferred("studio.naming"), Deferred("studio.contestants")
 
 commands = Commands(help="Prompts that are kept to be asked again.", **PLAIN)
 
 SCORE_HELP = "exact, contains, json_valid, json_equal, regex, rouge_l, chrf or perplexity"
 SHORT = 70  # characters of a prompt in a table
+Judge = Annotated[
+    str,
+    typer.Option("--judge", metavar="base|NAME", help="Who reads the answers, both ways round."),
+]
+Against = Annotated[str, typer.Option("--against", metavar="NAME", help="Whom the judge holds the others against.")]
 Which = Annotated[str, typer.Argument(metavar="NAME_OR_NUMBER", help="Its name or its number.", show_default=False)]
 RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="Its number.", show_default=False)]
 
@@ -112,14 +119,38 @@ def run_suite(
     seed: Annotated[
         int, typer.Option(metavar="WHOLE", min=0, max=2**31 - 1, help="The same seed draws the same answer.")
     ] = 0,
+    judge: Judge = "",
+    against: Against = "",
     detach: Detach = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Have contestants answer a suite. They are scored, and the answers are kept."""
+    """Have contestants answer a suite. They are scored, also by a judge where one is named; the answers are kept."""
     sampling = {"seed": seed, "temperature": temperature, "top_p": 0.95, "max_tokens": max_tokens}
     with asking.opened(data_dir) as store:
-        answer(store, which, contestant, sampling, detach, as_json)
+        if not judge:
+            answer(store, which, contestant, sampling, detach, as_json)
+            return
+        people = named_people(store, contestant)
+        chosen = (_judge(people[0], store, judge), _place(against, [one.name for one in people]))
+        outcome.see_through(store, suites.start(store, find(store, which), people, sampling, *chosen), detach, as_json)
+
+
+@commands.command("judge")
+def judge_run(
+    number: RunNumber,
+    judge: Judge,
+    against: Against = "",
+    detach: Detach = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Have a model of the library judge a run's answers. Each beside that of one contestant, the first by default."""
+    with asking.opened(data_dir) as store:
+        run = store.suite_run(number)
+        place = _place(against, [person["name"] for person in run.people])
+        base = contestants.Contestant(store.base_model(run.people[0]["base_model_id"]), None)
+        outcome.see_through(store, suites.have_judged(store, run, _judge(base, store, judge), place), detach, as_json)
 
 
 @commands.command("continue")
@@ -131,14 +162,14 @@ def continue_run(
 ) -> None:
     """Go on with a run that was broken off. What was answered stays."""
     with asking.opened(data_dir) as store:
-        _see_through(store, suites.go_on(store, store.suite_run(number)), detach, as_json)
+        outcome.see_through(store, suites.go_on(store, store.suite_run(number)), detach, as_json)
 
 
 @commands.command("results")
 def show_results(number: RunNumber, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Show what a run tells. Scores with intervals, and who is better."""
     with asking.opened(data_dir) as store:
-        _show_result(store, store.suite_run(number), as_json)
+        outcome.show_result(store, store.suite_run(number), as_json)
 
 
 @commands.command("changed")
@@ -185,7 +216,9 @@ def delete_suite(which: Which, as_json: AsJson = False, data_dir: DataDir = None
 
 def answer(store: Store, which: str, names: list[str], sampling: dict[str, Any], detach: bool, as_json: bool) -> None:
     """Have those named answer a suite, and show what came of it."""
-    _see_through(store, suites.start(store, find(store, which), named_people(store, names), sampling), detach, as_json)
+    outcome.see_through(
+        store, suites.start(store, find(store, which), named_people(store, names), sampling), detach, as_json
+    )
 
 
 def find(store: Store, text: str) -> Suite:
@@ -202,6 +235,18 @@ def record(suite: Suite) -> dict[str, Any]:
     kept = ("id", "name", "source", "system", "scores", "pattern")
     named = {name: getattr(suite, name) for name in kept}
     return {**named, "prompts": suite.prompt_count, "made": records.when(suite.created_at)}
+
+
+def _judge(beside: contestants.Contestant, store: Store, text: str) -> contestants.Contestant:
+    """Who is named as judge; the base is that of the contestants."""
+    return contestants.Contestant(beside.base, None) if text == "base" else naming.one(store, text)
+
+
+def _place(name: str, names: list[str]) -> int:
+    """The place of whom the others are held against; the first if none is named. UsageError if nobody is called so."""
+    if name and name not in names:
+        raise UsageError(f"--against is {name}; it has to be one of {', '.join(names)}.")
+    return names.index(name) if name else 0
 
 
 def _prompts(
@@ -229,31 +274,6 @@ def _held_out(store: Store, number: int) -> tuple[list[Prompt], str]:
         return suites.held_out(store, answerer, job), f"held-out rows of {job.name}"
     finally:
         answerer.close()
-
-
-def _see_through(store: Store, run: SuiteRun, detach: bool, as_json: bool) -> None:
-    if detach:
-        show(as_json, suite_results.summary(store, run), str(run.id))
-        return
-    job = suites.job_of(store, run)
-    assert job is not None
-    ended = asking.wait(store, job)
-    run = store.suite_run(run.id)
-    _show_result(store, run, as_json)
-    if ended.state != "completed":
-        on = f"To go on: python -m studio suites continue {run.id}"
-        raise CommandFailed(f"Run {run.id} was not answered to its end ({ended.state}). {on}")
-
-
-def _show_result(store: Store, run: SuiteRun, as_json: bool) -> None:
-    told = suite_results.result(store, run)
-    heads = ("Contestant", *(one["title"] for one in told["scores"]))
-    means = [[one["means"][place]["words"] for one in told["scores"]] for place in range(len(told["names"]))]
-    rows = [(name, *words) for name, words in zip(told["names"], means, strict=True)]
-    sentences = [f"{one['title']}: {sentence}" for one in told["scores"] for sentence in one["sentences"]]
-    parts = [f"{told['name']}, run {run.id}. {told['says']}", table(heads, rows), *sentences]
-    parts += [f"{told['failed']} could not be asked. {' '.join(told['problems'])}"] if told["failed"] else []
-    show(as_json, told, plain("\n".join([*parts, *filter(None, [told["note"] if told["scores"] else ""])])))
 
 
 def _marked(stretch: list[str]) -> str:

@@ -18,7 +18,7 @@ from engine.suites.means import FEWEST, Difference, Mean
 from engine.suites.scores import SCORES
 from engine.votes import LEVEL
 from jobs.progress import job_sentence
-from studio import suites
+from studio import suite_judges, suites
 from studio.records import when
 from studio.suites import Work
 
@@ -70,6 +70,7 @@ def result(store: Store, run: SuiteRun) -> Facts:
         "failed": sum(bool(one.problem) for one in answers),
         "problems": failed[:3],
         "note": NOTE if suite.scores else "",
+        "judge": suite_judges.told(store, run),
     }
 
 
@@ -90,7 +91,9 @@ def _says(job: Any, run: SuiteRun, left: Work, live: bool) -> str:
         return f"All {run.answer_count:,} answers{f', up to {rows:,} at the same time' if rows else ''}."
     why = f"{job.why} " if job is not None and job.why else ""
     if not left.answers:
-        return f"{why}All {run.answer_count:,} answers; {left.references:,} references are to be read."
+        parts = [f"{left.references:,} references are to be read"] if left.references else []
+        parts += [f"{left.verdicts:,} verdicts are missing"] if left.verdicts else []
+        return f"{why}All {run.answer_count:,} answers; {' and '.join(parts)}."
     return f"{why}{left.answers:,} of {run.answer_count + left.answers:,} answers are left."
 
 

@@ -22,7 +22,7 @@ from engine.suites.prompts import MOST_PROMPTS, Prompt, SuiteError
 from jobs import runner
 from jobs.ask import Answerer
 from jobs.snapshot import sources
-from studio import contestants, seating
+from studio import contestants, seating, suite_judges
 from studio.contestants import Contestant
 from studio.words import clean_name
 
@@ -88,8 +88,15 @@ def held_out(store: Store, answerer: Answerer, job: Job) -> list[Prompt]:
     return asked.of_rows(row for number, row in enumerate(rows) if number in numbers)
 
 
-def start(store: Store, suite: Suite, people: Sequence[Contestant], sampling: Mapping[str, Any]) -> SuiteRun:
-    """Queue the answers of `people` to a suite.
+def start(
+    store: Store,
+    suite: Suite,
+    people: Sequence[Contestant],
+    sampling: Mapping[str, Any],
+    judge: Contestant | None = None,
+    against: int = 0,
+) -> SuiteRun:
+    """Queue the answers of `people` to a suite; a `judge` then holds the others against the one at that place.
 
     Raises:
         SuiteError: these cannot answer side by side, or the suite was deleted.
@@ -100,10 +107,25 @@ def start(store: Store, suite: Suite, people: Sequence[Contestant], sampling: Ma
         problems.append(f"{suite.name} was deleted. Bring it back first.")
     if problems:
         raise SuiteError(problems)
+    chosen = suite_judges.choice(store, judge, len(people), against) if judge else None
     store.check_line()  # before a run is listed that nobody would answer
     sittings = [dataclasses.asdict(one) for one in seating.sittings(store, people)]
-    run = store.add_suite_run(suite.id, people=_people(people), sittings=sittings, sampling=sampling)
+    run = store.add_suite_run(suite.id, people=_people(people), sittings=sittings, sampling=sampling, judge=chosen)
     return _queued(store, suite, run)
+
+
+def have_judged(store: Store, run: SuiteRun, judge: Contestant, against: int) -> SuiteRun:
+    """Queue the verdicts of a judge on a run's answers, in place of those of the judge before.
+
+    Raises:
+        SuiteError: it is under way, has all of these verdicts, or nobody can be compared.
+        QueueFull: no further job may wait.
+    """
+    job = job_of(store, run)
+    if job is not None and job.state in ("queued", *LIVE):
+        raise SuiteError([f"Run {run.id} is under way. Have it judged when it has ended."])
+    store.check_line()
+    return go_on(store, store.set_suite_judge(run.id, suite_judges.choice(store, judge, len(run.people), against)))
 
 
 def go_on(store: Store, run: SuiteRun) -> SuiteRun:
@@ -114,7 +136,7 @@ def go_on(store: Store, run: SuiteRun) -> SuiteRun:
     """
     job = job_of(store, run)
     if not any(left(store, run)):
-        raise SuiteError([f"Run {run.id} has all its answers and scores."])
+        raise SuiteError([f"Run {run.id} has all its answers, scores and verdicts."])
     if job is not None and job.state in ("queued", *LIVE):
         raise SuiteError([f"Run {run.id} is under way."])
     if job is not None and job.state not in FINAL:
@@ -125,17 +147,19 @@ def go_on(store: Store, run: SuiteRun) -> SuiteRun:
 
 
 class Work(NamedTuple):
-    """Pieces of work of a run: answers, and references to be read under each contestant."""
+    """Pieces of work of a run: answers, references to be read under each contestant, and verdicts of its judge."""
 
     answers: int
     references: int
+    verdicts: int
 
 
 def left(store: Store, run: SuiteRun) -> Work:
     """What of a run is still to come. What was not answered has no reference to be read, yet."""
     suite = store.suite(run.suite_id)
     unread = run.unread_count if "perplexity" in suite.scores else 0
-    return Work(suite.prompt_count * len(run.people) - run.answer_count, unread)
+    verdicts = suite.prompt_count * (len(run.people) - 1) - run.verdict_count if run.judge else 0
+    return Work(suite.prompt_count * len(run.people) - run.answer_count, unread, verdicts)
 
 
 def job_of(store: Store, run: SuiteRun) -> Job | None:

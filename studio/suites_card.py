@@ -135,7 +135,20 @@ def _of_runs(store: Store) -> list[Question]:
         told = suite_changes.changes(store, run, store.suite_run(_id(question, "against")))
         return {**told, "rows": told["rows"][:CHANGED], "more": max(0, len(told["rows"]) - CHANGED)}
 
-    return [suites_run, suites_go_on, suites_stop, suites_people, suites_result, suites_changed]
+    def suites_judges(question: object) -> Answer:
+        """Who can judge."""
+        return {"judges": [{"value": one.value, "name": name} for name, one in contestants.offered(store)]}
+
+    def suites_judge(question: object) -> Answer:
+        """Have a run judged."""
+        who = contestants.find(store, _text(fields(question), "judge"))
+        if who is None:
+            raise StoreError("This judge is no longer in the library. Choose another one.")
+        against = whole(fields(question), "against", 0, LARGEST)
+        return {"id": suites.have_judged(store, _run(store, question), who, against).id}
+
+    about_runs = [suites_run, suites_go_on, suites_stop, suites_people, suites_result, suites_changed]
+    return [*about_runs, suites_judges, suites_judge]
 
 
 def _listed(suite: Suite) -> Answer:

@@ -9,17 +9,19 @@ import pytest
 from adapters_store.store import Store
 from adapters_store.suite_tables import SuiteRun
 from adapters_store.tables import Job, Owner
-from engine import adapter_files, generate, likelihood
+from engine import adapter_files, choice, generate, likelihood
 from engine.likelihood import reference_logprob
 from engine.models import LoadedBase, load
+from engine.suites import judge as reading
 from engine.suites.prompts import Prompt
-from jobs import process, room
+from jobs import asking_suites, judging_suites, process, room
 from jobs.ending import Ended, Ending
 from jobs.pace import Pace
 from jobs.progress import job_sentence
 from jobs.queue import next_to_start
 from jobs.runner import Runner
 from jobs.worker import do
+from studio import suite_judges
 from tests.workshop import add_base, shared_tiny_model, wait_for
 
 pytestmark = pytest.mark.usefixtures("one_thread_each")
@@ -43,7 +45,7 @@ def asked(store: Store, sound: Path, prompts: list[Prompt] | None = None) -> tup
     )
     seats = [{"adapter": None}, {"adapter": str(sound), "strength": 1.0}]
     payload = {"base_path": str(store.base_path(tiny)), "precision": "full", "seats": seats}
-    people = [{"name": name, "base_model_id": tiny.id} for name in ("base", "sound")]
+    people = [{"name": name, "identity": name, "base_model_id": tiny.id} for name in ("base", "sound")]
     run = store.add_suite_run(
         suite.id, people=people, sittings=[{"places": [0, 1], "payload": payload}], sampling=SAMPLING
     )
@@ -211,3 +213,69 @@ def test_a_base_that_has_changed_since_is_not_asked(store: Store, sound: Path) -
     assert failed.state == "failed"
     assert "have changed since it was added" in failed.why
     assert store.suite_answers(run.id) == []
+
+
+def judged_by_the_base(store: Store, run: SuiteRun) -> SuiteRun:
+    payload = {**run.sittings[0]["payload"], "seats": [{"adapter": None}]}
+    judge = {"name": "base", "value": "base-1", "identity": "the base", "base_model_id": 1, "against": 0}
+    return store.set_suite_judge(run.id, {**judge, "payload": payload})
+
+
+def test_a_judge_reads_every_pair_both_ways_round_and_after_an_interruption_what_is_left(
+    store: Store, sound: Path, base: LoadedBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = [Prompt([{"role": "user", "content": f"What is {thing}?"}], None) for thing in THINGS]
+    run, job = asked(store, sound, questions)
+    judged_by_the_base(store, run)
+    real, calls = choice.odds, iter(range(100))
+
+    def broken(*given: Any) -> Any:
+        if next(calls) == 1:
+            raise Ended
+        return real(*given)
+
+    monkeypatch.setattr(choice, "odds", broken)
+    do(store, job.id, Ending())
+    assert (store.job(job.id).state, store.job(job.id).progress["step"]) == ("interrupted", 6 + 1)
+    store.move(job.id, "queued", who="person")
+    do(store, job.id, Ending())
+    ended = store.job(job.id)
+    assert (ended.state, ended.progress["step"], ended.progress["steps"]) == ("completed", 9, 9)
+    answers = {(one.prompt_id, one.place): one.text for one in store.suite_answers(run.id)}
+    read = store.suite_verdicts(run.id)
+    assert [(one.place, one.problem) for one in read] == [(1, "")] * 3
+    for one, thing in zip(read, THINGS, strict=True):
+        theirs, first = answers[one.prompt_id, 1], answers[one.prompt_id, 0]
+        texts = [
+            reading.question(["Be brief.", f"What is {thing}?"], *pair) for pair in ((theirs, first), (first, theirs))
+        ]
+        assert [one.forward, one.backward] == pytest.approx(real(base, [None, None], texts))
+    told = suite_judges.told(store, store.suite_run(run.id))
+    assert told is not None
+    (row,) = told["rows"]
+    assert row["won"] + row["lost"] + row["undecided"] == 3
+    assert told["sentences"][0].startswith("base has judged 3 pairs, each both ways round.")
+    assert told["sentences"][-1].startswith("Whether base agrees with people is not known")
+
+
+def test_what_cannot_be_judged_says_why_and_another_judge_begins_anew(store: Store, sound: Path) -> None:
+    run, job = asked(store, sound)
+    judged_by_the_base(store, run)
+    same, missing, long = store.suite_prompts(run.suite_id)
+    texts = {same.id: ("Rain.", "Rain."), missing.id: ("Bread.", ""), long.id: ("word " * 300, "Music.")}
+    for id, pair in texts.items():
+        kept = [
+            {**asking_suites._answer(text, problem="" if text else "Too long."), "place": at}
+            for at, text in enumerate(pair)
+        ]
+        store.keep_suite_answers(run.id, id, [{**one, "logprob": -1.0, "reference_tokens": 1} for one in kept])
+    do(store, job.id, Ending())
+    assert store.job(job.id).state == "completed"
+    found = {one.prompt_id: one.problem for one in store.suite_verdicts(run.id)}
+    assert (found[same.id], found[missing.id]) == (judging_suites.SAME, judging_suites.MISSING)
+    assert found[long.id].startswith("Both answers in one prompt are ")
+    told = suite_judges.told(store, store.suite_run(run.id))
+    assert told is not None
+    assert (told["rows"][0]["words"], told["rows"][0]["left_out"]) == ("–", 3)
+    store.set_suite_judge(run.id, {**(store.suite_run(run.id).judge or {}), "against": 1})
+    assert store.suite_verdicts(run.id) == []

@@ -8,7 +8,7 @@ import pytest
 from adapters_store.comparison_tables import Comparison
 from adapters_store.store import Store, StoreError
 from adapters_store.tables import BaseModel
-from studio import closer, hearing
+from studio import closer, hearing, judging
 from studio.asked import Question
 from studio.contestants import Contestant
 from tests.at_hand import AtHand
@@ -60,7 +60,7 @@ def test_all_that_is_known_of_a_comparison_is_told_in_words(store: Store, base: 
     told = asked(store, answerer, "closer_judge", id=kept.id, judge="adapter-1")
     (judge,) = told["verdicts"]
     assert (judge["judge"], judge["rows"][0]["pair"]) == ("pirate", "base or pirate")
-    assert judge["sentences"][0] == closer.OWN
+    assert judge["sentences"][0] == judging.OWN
     with pytest.raises(StoreError, match="no longer in the library"):
         asked(store, answerer, "closer_judge", id=kept.id, judge="adapter-99")
 

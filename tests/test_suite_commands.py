@@ -58,6 +58,12 @@ def test_a_suite_from_a_file_is_answered_scored_exported_and_compared_with_an_ea
     assert changed["rows"]
     for row in changed["rows"]:
         assert row["diff"] == [list(one) for one in differences(row["before"], row["now"])]
+    judged = terminal.json("suites", "judge", str(both["id"]), "--judge", "base", "--against", "sound")
+    (row,) = judged["judge"]["rows"]
+    assert (judged["judge"]["against"], row["name"]) == ("sound", "base")
+    assert row["won"] + row["lost"] + row["undecided"] + row["left_out"] == 6
+    nobody = terminal.run("suites", "judge", str(both["id"]), "--judge", "base", "--against", "nobody")
+    assert nobody.stderr == "--against is nobody; it has to be one of base, sound.\n"
     lines = terminal.run("suites", "export", str(both["id"])).stdout.splitlines()
     assert [json.loads(line)["contestant"] for line in lines] == ["base", "sound"] * 6
     for form in ("csv", "md"):

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
+from adapters_store.errors import StoreError
 from adapters_store.store import Store
 from engine.suites.prompts import SuiteError
 from jobs.ask import Answerer
 from studio.page import Studio
 from studio.suites_card import questions
-from tests.furnish import furnish
+from tests.furnish import add_adapter, furnish
 
 pytestmark = pytest.mark.usefixtures("no_runner")
 
@@ -48,6 +49,32 @@ def test_a_suite_is_made_run_stopped_gone_on_with_deleted_and_brought_back(store
     assert ask["suites_state"]({"suite": made["id"]}) == {"rows": [], "open": None}
     ask["suites_undo"]({"suite": made["id"]})
     assert len(ask["suites_state"]({})["rows"]) == 1
+
+
+def test_a_run_of_two_is_handed_to_a_judge_and_a_run_of_one_is_not(store: Store, ask: dict[str, Any]) -> None:
+    base, _ = furnish(store)
+    adapter = add_adapter(store, base, name="sound")
+    made = ask["suites_make"]({"name": "rain", "way": "typed", "text": "Rain?", "score": []})
+    (judges,) = ask["suites_judges"]({}).values()
+    assert {"value": f"base-{base.id}", "name": "base"} in judges
+    people = [f"base-{base.id}", f"adapter-{adapter.id}"]
+    runs = [
+        ask["suites_run"]({"suite": made["id"], "people": ",".join(some), "temperature": 0, "max_tokens": 9})["id"]
+        for some in (people, people[:1])
+    ]
+    handed = {"run": runs[0], "judge": people[0], "against": 1}
+    with pytest.raises(SuiteError, match="Have it judged when it has ended"):
+        ask["suites_judge"](handed)
+    for run in runs:
+        ask["suites_stop"]({"run": run})
+    ask["suites_judge"](handed)
+    judge = ask["suites_result"]({"run": runs[0], "first": 0})["result"]["judge"]
+    assert (judge["name"], judge["against"], judge["rows"][0]["name"]) == ("base", adapter.name, "base")
+    assert judge["rows"][0]["words"] == "–"
+    with pytest.raises(SuiteError, match="two contestants or more"):
+        ask["suites_judge"]({**handed, "run": runs[1], "against": 0})
+    with pytest.raises(StoreError, match="no longer in the library"):
+        ask["suites_judge"]({**handed, "judge": "adapter-999"})
 
 
 def test_a_data_set_becomes_a_suite_and_nonsense_becomes_none(store: Store, ask: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 // earlier run. Knows nothing about suites beyond the run that is open.
 
 import { h, keyed, say, show } from "./dom.js";
+import { SuiteJudge } from "./suite_judge.js";
 
 const SHOWN = 10; // prompts at once, as the studio answers them
 
@@ -21,6 +22,7 @@ export class SuiteResult {
     this.table = h("div", { class: "suite-table" });
     this.sentences = h("div", { class: "score-words" });
     this.note = h("p", { class: "score-note" });
+    this.judge = new SuiteJudge({ ask, started: () => this.pull() });
     this.against = h("select", { onchange: () => this.pull() });
     this.rows = h("div", { class: "suite-rows" });
     this.where = h("span", { class: "fact" });
@@ -28,7 +30,7 @@ export class SuiteResult {
     this.next = button("Later prompts", () => this.turn(SHOWN));
     this.node = h("div", { class: "suite-result", hidden: true },
       h("div", { class: "card-head" }, this.title, h("div", { class: "buttons" }, this.halt, this.on, ...this.links)),
-      this.says, this.bar, this.table, this.sentences, this.note,
+      this.says, this.bar, this.table, this.sentences, this.note, this.judge.node,
       h("label", { class: "suite-against" }, "Show", this.against), this.rows,
       h("div", { class: "buttons" }, this.back, this.next, this.where));
   }
@@ -37,6 +39,7 @@ export class SuiteResult {
     if (run === this.run) return;
     Object.assign(this, { run, first: 0, seen: "" });
     this.against.replaceChildren();
+    this.judge.open(run);
     this.pull();
   }
 
@@ -99,6 +102,7 @@ export class SuiteResult {
     const sentences = told.scores.flatMap((score) => score.sentences.map((words) => ({ key: score.title + words, words: `${score.title}: ${words}` })));
     keyed(this.sentences, sentences, () => h("p"), (line, one) => say(line, one.words));
     say(this.note, told.scores.length ? told.note : "");
+    this.judge.draw(told);
     this.names = told.names;
     this.prompts = told.total / Math.max(1, told.names.length);
   }
