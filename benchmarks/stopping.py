@@ -148,7 +148,9 @@ class Bench:
         return now
 
     def close(self) -> None:
-        """Let go, once the runner has left."""
+        """Let go, once nothing runs any more and the runner has left."""
+        for job in self.store.running_jobs():
+            self.cancel(job)
         deadline = time.monotonic() + PATIENCE
         while runner._is_locked(self.store.files) and time.monotonic() < deadline:
             time.sleep(LOOK)
@@ -182,12 +184,16 @@ def measured(model: Path, stops: int, seed: int) -> list[Stop]:
     found = []
     with tempfile.TemporaryDirectory(prefix="stopping-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder) / "data", model, random.Random(seed))
-        bench.warm()
-        for number in range(stops):
-            stop = bench.stop(WAYS[number % len(WAYS)], MOMENTS[number // len(WAYS) % len(MOMENTS)])
-            print(f"{number + 1:>3} {stop.way:<8}{stop.doing:<24}{stop.seconds:6.2f} s", file=sys.stderr, flush=True)
-            found.append(stop)
-        bench.close()
+        try:
+            bench.warm()
+            for number in range(stops):
+                stop = bench.stop(WAYS[number % len(WAYS)], MOMENTS[number // len(WAYS) % len(MOMENTS)])
+                print(
+                    f"{number + 1:>3} {stop.way:<8}{stop.doing:<24}{stop.seconds:6.2f} s", file=sys.stderr, flush=True
+                )
+                found.append(stop)
+        finally:
+            bench.close()
     return found
 
 
