@@ -196,7 +196,7 @@ def _prompts(studio: Studio, given: Answer) -> tuple[Sequence[Prompt], str]:
     """What a new suite is made of, and where that comes from in words."""
     way = given.get("way")
     if way == "typed":
-        return asked.typed(_text(given, "text").splitlines()), "typed"
+        return asked.typed(_text(given, "text").splitlines(), _text(given, "references").splitlines()), "typed"
     if way == "data":
         data = studio.store.data_set(whole(given, "data", 1, LARGEST))
         return suites.of_data(studio.store, data), f"the data set {data.name}"

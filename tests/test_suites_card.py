@@ -83,6 +83,11 @@ def test_a_data_set_becomes_a_suite_and_nonsense_becomes_none(store: Store, ask:
     assert data.id in [one["id"] for one in choices["data"]]
     made = ask["suites_make"]({"name": "all", "way": "data", "data": data.id, "score": ["chrf"]})
     assert store.suite(made["id"]).prompt_count == data.rows
+    typed = {"name": "typed", "way": "typed", "text": "Rain?\n\nSea?", "references": "Wet.\n\n"}
+    kept = store.suite_prompts(ask["suites_make"](typed)["id"])
+    assert [(one.messages[0]["content"], one.reference) for one in kept] == [("Rain?", "Wet."), ("Sea?", None)]
+    with pytest.raises(SuiteError, match="without a prompt, in line 2"):
+        ask["suites_make"]({**typed, "name": "stray", "references": "Wet.\nNothing."})
     for given in (None, {"way": "data", "data": "1"}, {"way": "magic"}, {"way": "typed", "text": 7}):
         with pytest.raises(ValueError):  # noqa: PT011  SuiteError is one
             ask["suites_make"](given)

@@ -6,6 +6,7 @@ Made from typed lines or from clean rows of the data reader. Knows nothing about
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 MOST_PROMPTS = 2_000  # of one suite
@@ -29,9 +30,17 @@ class Prompt(NamedTuple):
     reference: str | None = None
 
 
-def typed(texts: Iterable[str]) -> list[Prompt]:
-    """Each text that is more than white space, asked by itself."""
-    return [Prompt([{"role": "user", "content": text.strip()}]) for text in texts if text.strip()]
+def typed(texts: Iterable[str], references: Sequence[str] = ()) -> list[Prompt]:
+    """Each text that is more than white space, asked by itself; the reference at its place, if any, is its own.
+
+    Raises:
+        SuiteError: a reference stands where no text does.
+    """
+    pairs = [(text.strip(), reference.strip()) for text, reference in zip_longest(texts, references, fillvalue="")]
+    stray = [str(line) for line, (text, reference) in enumerate(pairs, 1) if reference and not text]
+    if stray:
+        raise SuiteError([f"There are references without a prompt, in line {', '.join(stray[:10])}."])
+    return [Prompt([{"role": "user", "content": text}], reference or None) for text, reference in pairs if text]
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Prompt]:

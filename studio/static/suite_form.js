@@ -10,6 +10,7 @@ export class SuiteForm {
     this.name = h("input", { type: "text", maxlength: 80 });
     this.way = h("select", { onchange: () => this.turn() }, WAYS.map(([value, words]) => h("option", { value }, words)));
     this.text = h("textarea", { rows: 5 });
+    this.references = h("textarea", { rows: 3 });
     this.data = h("select");
     this.job = h("select");
     this.system = h("textarea", { rows: 2 });
@@ -19,7 +20,8 @@ export class SuiteForm {
     this.save = h("button", { type: "submit", class: "small main" }, "Keep suite");
     const field = (label, control, help = "") => h("label", { class: "suite-field" }, h("span", {}, label), control, help && h("span", { class: "help" }, help));
     this.places = {
-      typed: field("Prompts", this.text),
+      typed: h("div", { class: "suite-typed" }, field("Prompts", this.text, "One a line."),
+        field("References (optional)", this.references, "The right answer to each prompt, on the line of the same number.")),
       data: field("Data set", this.data, "The last answer of each row is its reference. Files become data sets on the Data tab."),
       run: field("Run", this.job, "What the run set aside to measure on: its adapter has not learned it. The answers are the references."),
     };
@@ -65,7 +67,7 @@ export class SuiteForm {
     event.preventDefault();
     this.save.disabled = true;
     const pattern = this.chosen().includes("regex") ? this.pattern.value : "";
-    const question = { name: this.name.value, way: this.way.value, text: this.text.value, data: Number(this.data.value), job: Number(this.job.value), system: this.system.value, score: this.chosen(), pattern };
+    const question = { name: this.name.value, way: this.way.value, text: this.text.value, references: this.references.value, data: Number(this.data.value), job: Number(this.job.value), system: this.system.value, score: this.chosen(), pattern };
     const made = await this.ask("suites_make", question);
     this.save.disabled = false;
     if (!made) return;
