@@ -104,6 +104,7 @@ export class SuiteResult {
     say(this.note, told.scores.length ? told.note : "");
     this.judge.draw(told);
     this.names = told.names;
+    this.titles = Object.fromEntries(told.scores.map((score) => [score.key, score.title]));
     this.prompts = told.total / Math.max(1, told.names.length);
   }
 
@@ -117,7 +118,7 @@ export class SuiteResult {
   drawChanged({ rows, says, pairs, more }) {
     const names = new Map(pairs.map((pair) => [pair.place, pair.name === pair.before ? pair.name : `${pair.name}, before ${pair.before}`]));
     const told = rows.map((row) => ({ ...row, key: `changed-${row.key}` }));
-    keyed(this.rows, told, makeChange, (node, row) => updateChange(node, row, names.get(row.place)));
+    keyed(this.rows, told, makeChange, (node, row) => updateChange(node, row, names.get(row.place), this.titles));
     show(this.back, false);
     show(this.next, false);
     say(this.where, more ? `${says} The first ${rows.length} are shown; the command suites changed tells all.` : says);
@@ -151,10 +152,10 @@ function makeChange() {
   return h("article", { class: "suite-prompt" }, h("h4", {}), h("p", { class: "proof" }), h("p", { class: "suite-text" }));
 }
 
-function updateChange(node, row, name) {
+function updateChange(node, row, name, titles) {
   const [question, who, text] = node.children;
   say(question, `${row.number}. ${row.prompt}`);
-  const scores = Object.entries(row.scores).map(([key, [before, now]]) => `${key} ${before.toFixed(2)}, now ${now.toFixed(2)}`);
+  const scores = Object.entries(row.scores).map(([key, [before, now]]) => `${titles[key] ?? key} ${before.toFixed(2)}, now ${now.toFixed(2)}`);
   say(who, [name, ...scores].join(" · "));
   const tags = { gone: "del", new: "ins", same: "span" };
   text.replaceChildren(...row.diff.map(([kind, words]) => h(tags[kind], {}, words)));
