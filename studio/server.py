@@ -93,9 +93,11 @@ def _closing(studio: "Studio") -> Any:
 def _with_page(app: FastAPI, studio: "Studio") -> FastAPI:
     import gradio as gr
 
+    from studio.first_script import put_first
     from studio.theme import build_theme, page_head
     from studio.ui import build_page
 
+    put_first()
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         build_page(studio),

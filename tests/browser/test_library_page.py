@@ -57,6 +57,20 @@ def test_an_empty_library_says_how_it_is_filled(open_page: OpenPage) -> None:
     expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
 
 
+COUNT_FRAMES = """(() => {
+  const frame = window.requestAnimationFrame.bind(window);
+  let asked = 0;
+  window.requestAnimationFrame = (draw) => { asked += 1; return frame(draw); };
+  setInterval(() => { window.framesOfASecond = asked; asked = 0; }, 1000);
+})()"""
+
+
+def test_a_page_on_which_nothing_moves_draws_nothing(open_page: OpenPage) -> None:
+    page = open_page("tab=library", prepare=lambda page: page.add_init_script(COUNT_FRAMES))
+    expect(page.get_by_role("heading", name="Nothing saved yet")).to_be_visible()
+    page.wait_for_function("window.framesOfASecond < 10", polling=500)  # by itself it would ask for frames
+
+
 def test_the_newest_comes_first_and_a_row_opens_its_card(open_page: OpenPage, shelf: Store) -> None:
     page = open_page("tab=library")
     rows_are(page, "invoice-r64", "pirate-r16", "terse-r8")
