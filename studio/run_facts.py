@@ -111,7 +111,9 @@ def figures(job: Job) -> list[Facts]:
         _figure("Loss", _loss(seen.get("loss"))),
         _figure("Best validation" if ended else "Validation", _loss(_validation(job))),
         _figure("Tokens/s", _whole(seen.get("tokens_per_second"))),
-        _figure("Took", _took(job)) if ended else _figure("Time left", _clock(None if job.why else seen.get("seconds_left"))),
+        _figure("Took", _took(job))
+        if ended
+        else _figure("Time left", _clock(None if job.why else seen.get("seconds_left"))),
     ]
     if seen.get("memory_bytes"):
         result.append(_figure("Memory", f"{float(seen['memory_bytes']) / 1e9:.1f}", "GB"))
