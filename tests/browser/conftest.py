@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -209,17 +209,24 @@ def _pages_in(profile: BrowserContext, studio: Served) -> Iterator[OpenPage]:
         return page
 
     yield open_it
-    for page in profile.pages:
-        page.evaluate("{ localStorage.clear(); sessionStorage.clear() }")
-    profile.clear_cookies()
     for page in profile.pages[1:]:
         page.close()
     for page in profile.pages:
         page.unroute_all(behavior="ignoreErrors")
+        _forget(page, studio)
         page.goto("about:blank")
         page.remove_listener("pageerror", failed)
         page.remove_listener("request", asked)
+    profile.clear_cookies()
     assert faults == []
+
+
+def _forget(page: Page, studio: Served) -> None:
+    """Empty what the page keeps in this window, on an empty page in its place: it keeps things as it is left."""
+    page.route("**/empty", lambda route: route.fulfill(body="", content_type="text/html"))
+    page.goto(urljoin(studio.link, "/empty"))
+    page.evaluate("{ localStorage.clear(); sessionStorage.clear() }")
+    page.unroute_all()
 
 
 def _only_here(url: str, faults: list[str]) -> None:
