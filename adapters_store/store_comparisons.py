@@ -3,7 +3,7 @@
 Knows nothing about models or pages; who may see the names of a blind one is for the caller (`Comparison.is_secret`).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import or_, select, update
@@ -15,6 +15,7 @@ from adapters_store.shelf import Shelf, added, found, mark_changed, settled, wit
 from adapters_store.tables import BaseModel
 
 VoteFor = Literal["best", "tie", "bad"]
+PAGE = 500  # comparisons that are read at once where all are wanted
 
 
 class Ballot(NamedTuple):
@@ -87,13 +88,26 @@ class ComparisonShelf(Shelf):
             before = found[0].follows_id
         return found
 
-    def comparisons(self, *, search: str = "", limit: int = 50) -> list[Comparison]:
-        """The newest comparisons whose prompt, or a text in them, contains every word of `search`."""
+    def comparisons(self, *, search: str = "", limit: int = 50, before: int | None = None) -> list[Comparison]:
+        """The newest comparisons whose prompt, or a text in them, contains every word of `search`.
+
+        Args:
+            before: only those with smaller numbers.
+        """
         with self._database.reading() as session:
             wanted = select(Comparison).order_by(Comparison.id.desc()).limit(within(limit))
+            if before is not None:
+                wanted = wanted.where(Comparison.id < before)
             for word in search.split()[:10]:
                 wanted = wanted.where(_contains(word))
             return list(session.scalars(wanted))
+
+    def every_comparison(self, search: str = "") -> Iterator[Comparison]:
+        """All that such a search finds, the newest first, read a page at a time."""
+        before = None
+        while page := self.comparisons(search=search, limit=PAGE, before=before):
+            yield from page
+            before = page[-1].id
 
     def vote(self, comparison_id: int, choice: VoteFor, place: int | None = None) -> Comparison:
         """Vote once on a blind comparison: for the answer at `place` as the best, for a tie, or for all being bad.

@@ -55,7 +55,6 @@ WHOM = (
 comparisons = Commands(help="Kept comparisons: questions and answers.", **PLAIN)
 votes = Commands(help="Blind votes, and pairs to learn from.", **PLAIN)
 
-MOST_EXPORTED = 1000
 Number = Annotated[int, typer.Argument(metavar="COMPARISON", help="Its number.", show_default=False)]
 
 
@@ -236,8 +235,7 @@ def export_comparisons(
     if form not in comparison_files.FORMS:
         raise UsageError(f"--form is {form}; it has to be one of {', '.join(comparison_files.FORMS)}.")
     with asking.opened(data_dir) as store:
-        found = store.comparisons(search=search, limit=MOST_EXPORTED)
-    print(comparison_files.FORMS[form](found), end="")
+        print(comparison_files.FORMS[form](store.every_comparison(search)), end="")
 
 
 @comparisons.command("replay")
@@ -282,4 +280,4 @@ def list_votes(
 def export_votes(data_dir: DataDir = None) -> None:
     """Print votes as preference pairs. JSONL with prompt, chosen, rejected; the best answer with each of the others."""
     with asking.opened(data_dir) as store:
-        print(comparison_files.pairs(store, store.comparisons(limit=MOST_EXPORTED)), end="")
+        print(comparison_files.pairs(store, store.every_comparison()), end="")

@@ -64,12 +64,12 @@ def _answer(kept: Comparison, one: Answer) -> Record:
     }
 
 
-def jsonl(comparisons: Sequence[Comparison]) -> str:
+def jsonl(comparisons: Iterable[Comparison]) -> str:
     """One comparison a line."""
     return _lines(map(record, told(comparisons)))
 
 
-def table(comparisons: Sequence[Comparison]) -> str:
+def table(comparisons: Iterable[Comparison]) -> str:
     """CSV, one answer a line. A cell that a spreadsheet would take for a formula gets an apostrophe in front."""
     out = io.StringIO()
     heads = ("comparison", "at", "prompt", "contestant", "seed", "kl", "vote", "best", "answer")
@@ -98,7 +98,7 @@ def defused(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
-def markdown(comparisons: Sequence[Comparison]) -> str:
+def markdown(comparisons: Iterable[Comparison]) -> str:
     """To read: each prompt with the answers under it. Texts are quoted line by line, so none becomes a heading."""
     return "\n".join(part for kept in told(comparisons) for part in _read(kept))
 
@@ -117,7 +117,7 @@ def quoted(text: str) -> str:
     return "\n".join(f"> {line}" for line in text.splitlines() or [""])
 
 
-def pairs(store: Store, comparisons: Sequence[Comparison]) -> str:
+def pairs(store: Store, comparisons: Iterable[Comparison]) -> str:
     """Preference pairs as JSONL, prompt, chosen and rejected: the best answer of a vote with each of the others.
 
     Plain texts where nothing but a prompt was asked. Where anything was beside it, a system message or earlier turns,
@@ -161,5 +161,5 @@ def _lines(records: Iterable[Record]) -> str:
     return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
 
 
-FORMS: dict[str, Callable[[Sequence[Comparison]], str]] = {"jsonl": jsonl, "csv": table, "md": markdown}
+FORMS: dict[str, Callable[[Iterable[Comparison]], str]] = {"jsonl": jsonl, "csv": table, "md": markdown}
 MEDIA = {"jsonl": "application/jsonl", "csv": "text/csv", "md": "text/markdown"}

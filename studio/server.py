@@ -154,14 +154,14 @@ def _add_routes(app: FastAPI, store: Store) -> None:
         if form not in comparison_files.FORMS:
             raise HTTPException(404, "Comparisons come as jsonl, csv or md.")
         with _refusing():
-            chosen = [store.comparison(id)] if id is not None else store.comparisons(limit=1000)
+            chosen = [store.comparison(id)] if id is not None else store.every_comparison()
         name = f"comparison-{id}.{form}" if id is not None else f"comparisons.{form}"
         written = comparison_files.FORMS[form](chosen)
         return Response(written, media_type=comparison_files.MEDIA[form], headers=_as_file(name))
 
     @app.get("/download/preference-pairs.jsonl")
     def preference_pairs() -> Response:
-        written = comparison_files.pairs(store, store.comparisons(limit=1000))
+        written = comparison_files.pairs(store, store.every_comparison())
         return Response(written, media_type=comparison_files.MEDIA["jsonl"], headers=_as_file("preference-pairs.jsonl"))
 
     @app.get("/download/suite-run/{run_id}.{form}")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from adapters_store import store_comparisons
 from adapters_store.comparison_tables import Comparison
 from adapters_store.store import NotFound, Store, StoreError
 from adapters_store.tables import BaseModel, DataSet
@@ -90,6 +91,18 @@ def test_what_cannot_be_voted_on_is_refused(
     with pytest.raises(StoreError, match=why):
         store.vote(kept.id, "best", place)
     assert store.comparison(kept.id).vote is None
+
+
+def test_where_all_are_wanted_none_is_left_out_however_many_there_are(
+    store: Store, furnished: Furnished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_comparisons, "PAGE", 2)
+    kept = [
+        keep(store, furnished[0], prompt=f"What is {thing}?").id
+        for thing in ("rain", "a hill", "wind", "a hut", "a sea")
+    ]
+    assert [one.id for one in store.every_comparison()] == kept[::-1]
+    assert [one.id for one in store.every_comparison("hut")] == [kept[3]]
 
 
 def test_a_search_looks_into_prompts_names_and_answers_and_takes_nothing_for_a_pattern(
