@@ -16,7 +16,8 @@ _FOLDER = Path(__file__).parent / "static"
 PLOTLY = "plotly.min.js"
 MODULES = ("runs.js", "library.js", "columns.js", "compare.js", "mix.js", "grid_form.js")
 # Imported by modules, under their bare names.
-_OF_RUNS = ("curve_card.js", "line.js", "live_chart.js", "log_part.js", "run_group.js", "run_list.js")
+_CHARTS = ("chart.js", "group_chart.js", "live_chart.js", "small_charts.js", "smoothing.js")
+_OF_RUNS = ("curve_card.js", "line.js", "log_part.js", "pins.js", "run_group.js", "run_list.js", *_CHARTS)
 PARTS = ("dom.js", "draft.js", "past.js", "scores.js", *_OF_RUNS)
 
 

@@ -1,5 +1,5 @@
 // The card with the curve of the open run: the place of the chart, its tools, and the four small charts beneath it. Builds
-// the elements and names them in `parts`; what is drawn into them is in live_chart.js.
+// the elements and names them in `parts`; what is drawn into them is in live_chart.js and small_charts.js.
 
 import { h } from "./dom.js";
 

@@ -1,9 +1,9 @@
 // Rows of a data set as a base model will see them: their tokens, which of them are learned and which are cut off, and
 // how long all rows are. Every text goes in as text. Knows nothing about how a row becomes tokens.
 
+import { SETTINGS, colours, frame, plotly } from "./chart.js";
 import { showRows } from "./data_rows.js";
 import { h, keyed, say, show, whole } from "./dom.js";
-import { colours, plotly } from "./live_chart.js";
 
 const TYPED = 500; // ms after the last key
 const MUCH = 0.2; // share of rows, beyond which what is lost is warned of
@@ -109,7 +109,8 @@ export class DataTokens {
   figure() {
     const { bins, length, max, rows, p95 } = this.counted;
     const ink = colours(this.plot);
-    const font = { family: "Inter, system-ui, sans-serif", size: 12, color: ink.ink3 };
+    const { layout, xaxis, yaxis } = frame(ink, this.plot.clientWidth);
+    const { font } = layout;
     const cut = bins.map(([from]) => from > length);
     const end = Math.max(max * 1.02, Math.min(length, max * 1.5), 8);
     this.plot.setAttribute("aria-label", `Lengths of ${whole(rows)} rows in tokens: 95 % have at most ${whole(p95)}, the longest ${whole(max)}. Rows are cut at ${whole(length)}.`);
@@ -121,16 +122,14 @@ export class DataTokens {
     const line = { type: "line", x0: length, x1: length, yref: "paper", y0: 0, y1: 1, line: { color: ink.ink3, width: 1, dash: "dot" } };
     const word = { text: `cut at ${whole(length)}`, x: length, yref: "paper", y: 1, yanchor: "bottom", xanchor: length > end * 0.85 ? "right" : "left", showarrow: false, font };
     const shown = length <= end;
-    const layout = {
-      width: this.plot.clientWidth, height: HEIGHT, margin: { l: 44, r: 60, t: 20, b: 30 }, font, showlegend: false, separators: ".,",
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: false, bargap: 0,
-      hoverlabel: { bgcolor: ink.surface, bordercolor: ink.line2, font: { ...font, color: ink.ink2 } },
-      xaxis: { range: [0, end], showgrid: false, zeroline: false, ticks: "outside", ticklen: 4, tickcolor: ink.line2, linecolor: ink.line2, showline: true, separatethousands: true, nticks: 8, fixedrange: true },
-      yaxis: { nticks: 4, gridcolor: ink.line, zeroline: false, tickformat: ",d", rangemode: "tozero", fixedrange: true },
+    const words = { text: "tokens", showarrow: false, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "left", yanchor: "middle", xshift: 8, font };
+    return [[bars], {
+      ...layout, height: HEIGHT, margin: { l: 44, r: 60, t: 20, b: 30 }, dragmode: false, bargap: 0,
+      xaxis: { ...xaxis, range: [0, end], nticks: 8, fixedrange: true },
+      yaxis: { ...yaxis, nticks: 4, tickformat: ",d", rangemode: "tozero", fixedrange: true },
       shapes: shown ? [line] : [],
-      annotations: [...(shown ? [word] : []), { text: "tokens", showarrow: false, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "left", yanchor: "middle", xshift: 8, font }],
-    };
-    return [[bars], layout, { displayModeBar: false, doubleClick: false, showTips: false }];
+      annotations: shown ? [word, words] : [words],
+    }, SETTINGS];
   }
 
   // --- building ---

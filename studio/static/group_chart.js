@@ -1,23 +1,17 @@
 // The validation losses of the runs of one grid in one chart: a line a run, the best in colour, the others behind them in
 // grey. Fed with what is new of each. Knows nothing about jobs, servers or Gradio.
 
+import { Chart, colour, decimals, frame } from "./chart.js";
 import { digits } from "./dom.js";
-import { decimals, plotly } from "./live_chart.js";
 
 const HEIGHT = 260;
 const MARGIN = { l: 40, r: 16, t: 18, b: 44 };
 export const IN_COLOUR = 6; // lines that can be told apart
-const NAMES = { line: "--line", line2: "--line-2", ink: "--ink", ink2: "--ink-2", ink3: "--ink-3", surface: "--surface" };
 
-export class GroupChart {
+export class GroupChart extends Chart {
   constructor(plot, url) {
-    Object.assign(this, { plot, url });
+    super(plot, url);
     this.clear();
-    this.drawn = false;
-    this.theme = new MutationObserver(() => this.draw());
-    this.theme.observe(document.body, { attributes: true, attributeFilter: ["class"] });
-    this.size = new ResizeObserver(() => this.draw());
-    this.size.observe(plot);
   }
 
   clear() {
@@ -65,39 +59,14 @@ export class GroupChart {
     return place ? `--s${place}` : key === this.open ? "--ink" : "--line-2";
   }
 
-  /** Draw what is known, once it is in sight. Calls during a drawing are put together into one more. */
-  async draw() {
-    if (this.empty || !this.plot.isConnected || !this.plot.clientWidth) return;
-    if (this.busy) return void (this.again = true);
-    this.busy = true;
-    try {
-      const Plotly = await plotly(this.url);
-      if (this.plot.clientWidth && !this.empty) await this.paint(Plotly);
-    } catch (error) {
-      if (!this.drawn) this.plot.textContent = `${error.message} Reload the page to try again.`;
-    } finally {
-      this.busy = false;
-    }
-    if (this.again) {
-      this.again = false;
-      this.draw();
-    }
-  }
-
-  async paint(Plotly) {
-    const style = getComputedStyle(this.plot);
-    const ink = (name) => style.getPropertyValue(name).trim() || "#777";
-    this.ink = Object.fromEntries(Object.entries(NAMES).map(([key, name]) => [key, ink(name)]));
-    if (!this.drawn) this.plot.replaceChildren();
-    const settings = { displayModeBar: false, doubleClick: false, scrollZoom: false, showTips: false };
-    await Plotly.react(this.plot, this.traces(ink), this.layout(this.plot.clientWidth), settings);
-    this.drawn = true;
+  figure(width) {
+    return { traces: this.traces(), layout: this.layout(width) };
   }
 
   /** The worst first, so that the best lie on top. */
-  traces(ink) {
+  traces() {
     const seen = this.rows.filter(({ key }) => this.has(key));
-    return seen.map((row, rank) => this.trace(row, rank === 0, ink(this.colour(row.key)))).reverse();
+    return seen.map((row, rank) => this.trace(row, rank === 0, colour(this.plot, this.colour(row.key)))).reverse();
   }
 
   trace({ key, given }, best, color) {
@@ -114,8 +83,7 @@ export class GroupChart {
   }
 
   layout(width) {
-    const { line, line2, ink2, ink3, surface } = this.ink;
-    const font = { family: "Inter, system-ui, sans-serif", size: 12, color: ink3 };
+    const { layout, xaxis, yaxis } = frame(this.ink, width);
     const losses = [...this.lines.values()].flatMap(({ loss }) => loss);
     const low = losses.reduce((a, b) => Math.min(a, b));
     const high = losses.reduce((a, b) => Math.max(a, b));
@@ -123,12 +91,10 @@ export class GroupChart {
     const range = [Math.max(0, low - room), high + room];
     const last = Math.max(this.steps, ...[...this.lines.values()].map(({ step }) => step.at(-1) ?? 0), 1);
     return {
-      width, height: HEIGHT, margin: MARGIN, font, showlegend: false, separators: ".,", hovermode: "closest", dragmode: false,
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      hoverlabel: { bgcolor: surface, bordercolor: line2, font: { ...font, color: ink2 } },
-      xaxis: { range: [0, last], fixedrange: true, showgrid: false, zeroline: false, ticks: "outside", ticklen: 4, nticks: width < 520 ? 5 : 9, tickcolor: line2, linecolor: line2, showline: true, separatethousands: true },
-      yaxis: { range, fixedrange: true, nticks: 5, gridcolor: line, zeroline: false, tickformat: decimals(range) },
-      annotations: [{ text: "step", showarrow: false, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "top", yshift: -24, font }],
+      ...layout, height: HEIGHT, margin: MARGIN, hovermode: "closest", dragmode: false,
+      xaxis: { ...xaxis, range: [0, last], fixedrange: true },
+      yaxis: { ...yaxis, range, fixedrange: true, tickformat: decimals(range) },
+      annotations: [{ text: "step", showarrow: false, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "top", yshift: -24, font: layout.font }],
     };
   }
 

@@ -1,91 +1,34 @@
-// The loss chart of a run, and the four small ones under it. Fed with columns of numbers, first many, then only new ones;
-// keeps what the reader did (zoom, axis, scale) through every update, and asks for the stretch that was zoomed into where
-// it has only some of its points. Knows nothing about jobs, servers or Gradio.
+// The loss chart of a run. Fed with columns of numbers, first many, then only new ones; keeps what the reader did (zoom,
+// axis, scale) through every update, and asks for the stretch that was zoomed into where it has only some of its points.
+// Knows nothing about jobs, servers or Gradio.
 
-import { digits, gigabytes, rate, say, show, whole } from "./dom.js";
+import { Chart, decimals, frame } from "./chart.js";
+import { digits, show } from "./dom.js";
+import { drawSmall } from "./small_charts.js";
+import { between, smooth } from "./smoothing.js";
 
 const SIGMA = 0.012; // of the steps so far: wide enough to calm the noise, narrow enough to keep the start honest
 const LABEL_GAP = 16; // px between the two words at the curve's end
-const SMALL_POINTS = 100;
 const FEW = 500; // points; so many are drawn in no time
 const SELDOM = 1500; // ms until a drawing that nobody could tell from the last
 const HEIGHT = 300;
 const MARGIN = { l: 40, r: 104, t: 12, b: 34 };
-const SMALL = [
-  ["learning_rate", rate],
-  ["gradient_norm", digits],
-  ["tokens_per_second", whole],
-  ["memory_bytes", gigabytes],
-];
 
-let library; // Plotly is 4.8 MB: fetched once, when the first chart is seen
-
-export function plotly(url) {
-  library ??= new Promise((done, failed) => {
-    const script = document.createElement("script");
-    script.src = url;
-    script.onload = () => done(window.Plotly);
-    script.onerror = () => {
-      library = undefined;
-      script.remove();
-      failed(new Error("The chart could not be loaded."));
-    };
-    document.head.append(script);
-  });
-  return library;
-}
-
-/** Two-sided Gaussian over steps, renormalised at the ends. A running average would lag behind the start. */
-export function smooth(steps, values, weights, sigma) {
-  const result = new Array(values.length).fill(null);
-  let from = 0;
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] == null) continue;
-    while (steps[i] - steps[from] > 3 * sigma) from++;
-    let sum = 0;
-    let total = 0;
-    for (let j = from; j < values.length && steps[j] - steps[i] <= 3 * sigma; j++) {
-      if (values[j] == null) continue;
-      const weight = weights[j] * Math.exp(-0.5 * ((steps[j] - steps[i]) / sigma) ** 2);
-      sum += weight * values[j];
-      total += weight;
-    }
-    result[i] = total > 0 ? sum / total : values[i];
-  }
-  return result;
-}
-
-/** The values of a line at other steps, in order, drawn straight between the points it has. */
-function between(steps, values, at) {
-  const known = steps.map((step, i) => [step, values[i]]).filter(([, value]) => value != null);
-  let i = 0;
-  return at.map((step) => {
-    while (i < known.length && known[i][0] < step) i++;
-    const [[before, low], [after, high]] = [known[i - 1] ?? known[i] ?? [], known[i] ?? known[i - 1] ?? []];
-    return before === after ? (low ?? null) : low + ((high - low) * (step - before)) / (after - before);
-  });
-}
-
-export class LiveChart {
+export class LiveChart extends Chart {
   /**
    * `parts`: elements {plot, reset, small: {learning_rate: {line, value, box}, ...}}; `url`: where Plotly is;
    * `ask(from, to)`: gives a promise of the columns of these steps, in more of its points than the whole run has.
    */
   constructor(parts, url, ask) {
+    super(parts.plot, url);
     this.parts = parts;
-    this.url = url;
     this.ask = ask;
     this.axis = "step";
     this.scale = "linear";
     this.turn = 0; // raised when the zoom is to be forgotten
-    this.drawn = false;
     this.later = null; // a drawing that can wait
     this.clear("", 0);
     parts.reset.addEventListener("click", () => this.whole());
-    this.colours = new MutationObserver(() => this.draw());
-    this.colours.observe(document.body, { attributes: true, attributeFilter: ["class"] });
-    this.size = new ResizeObserver(() => this.draw());
-    this.size.observe(parts.plot);
   }
 
   /** Forget the curve and take another one: `series` names it, `steps` is its planned end (0 while unknown). */
@@ -130,7 +73,7 @@ export class LiveChart {
   /** Draw what was added: at once if it can be seen, else now and then. Most of a long run's steps move it by no pixel. */
   grow() {
     const { from, to } = this.near ?? { from: 0, to: this.end("step") };
-    const pixel = (to - from) / Math.max(1, this.parts.plot.clientWidth - MARGIN.l - MARGIN.r);
+    const pixel = (to - from) / Math.max(1, this.plot.clientWidth - MARGIN.l - MARGIN.r);
     const seen = this.last - this.drawnTo >= pixel && this.drawnTo <= to;
     if (this.length <= FEW || seen) this.draw();
     else this.later ??= setTimeout(() => this.drawLater(), SELDOM);
@@ -141,45 +84,21 @@ export class LiveChart {
     this.draw();
   }
 
-  get inSight() {
-    return this.parts.plot.isConnected && this.parts.plot.clientWidth > 0;
-  }
-
-  /** Draw what is known, once there is a curve in sight. Calls during a drawing are put together into one more. */
-  async draw() {
-    if (!this.series || !this.inSight) return;
-    if (this.busy) return void (this.again = true);
-    this.busy = true;
-    try {
-      const Plotly = await plotly(this.url);
-      if (this.inSight) await this.paint(Plotly);
-    } catch (error) {
-      if (!this.drawn) say(this.parts.plot, `${error.message} Reload the page to try again.`);
-    } finally {
-      this.busy = false;
-    }
-    if (this.again) {
-      this.again = false;
-      this.draw();
-    }
+  get empty() {
+    return !this.series;
   }
 
   async paint(Plotly) {
-    const plot = this.parts.plot;
     clearTimeout(this.later);
     this.later = null;
     this.drawnTo = this.last;
-    this.ink = colours(plot);
-    const { traces, layout } = this.figure(plot.clientWidth);
-    const settings = { displayModeBar: false, doubleClick: false, scrollZoom: false, showTips: false };
-    if (!this.drawn) plot.replaceChildren();
-    await Plotly.react(plot, traces, layout, settings);
-    if (!this.drawn) {
-      plot.on("plotly_doubleclick", () => this.whole());
-      plot.on("plotly_relayout", (change) => this.zoomed(change));
-      this.drawn = true;
+    const first = !this.drawn;
+    await super.paint(Plotly);
+    if (first) {
+      this.plot.on("plotly_doubleclick", () => this.whole());
+      this.plot.on("plotly_relayout", (change) => this.zoomed(change));
     }
-    for (const [name, format] of SMALL) this.paintSmall(name, format);
+    drawSmall(this.parts.small, this.columns, this.end("step"));
   }
 
   // --- the stretch that was zoomed into ---
@@ -192,7 +111,7 @@ export class LiveChart {
   /** Ask for the points of the stretch that is seen, where those that are here stand for many. */
   async lookCloser() {
     const { step = [], weight = [] } = this.columns;
-    const [left, right] = this.parts.plot.layout.xaxis.range;
+    const [left, right] = this.plot.layout.xaxis.range;
     const x = this.along(this.columns);
     const first = Math.max(0, x.findIndex((at) => at >= left) - 1);
     const end = x.findIndex((at) => at > right);
@@ -296,24 +215,19 @@ export class LiveChart {
   }
 
   layout(seen, width) {
-    const { ink2, ink3, line, line2, surface } = this.ink;
-    const empty = this.length === 0;
-    const font = { family: "Inter, system-ui, sans-serif", size: 12, color: ink3 };
-    const right = this.right();
+    const { layout, xaxis, yaxis } = frame(this.ink, width);
+    const log = this.scale === "log";
     return {
-      width, height: HEIGHT, margin: MARGIN, font, showlegend: false, separators: ".,",
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      ...layout, height: HEIGHT, margin: MARGIN,
       hovermode: "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-      hoverlabel: { bgcolor: surface, bordercolor: line2, font: { ...font, color: ink2 } },
       uirevision: `${this.series}|${this.axis}|${this.scale}|${this.turn}`,
       xaxis: {
-        range: [0, right], showgrid: false, zeroline: false, ticks: "outside", ticklen: 4, nticks: width < 520 ? 5 : 9,
-        tickcolor: line2, linecolor: line2, showline: true, separatethousands: true, hoverformat: this.axis === "time" ? ".1f" : ",d",
+        ...xaxis, range: [0, this.right()], hoverformat: this.axis === "time" ? ".1f" : ",d",
         unifiedhovertitle: { text: this.axis === "time" ? `%{x} ${this.unit().word}` : `${this.axis} %{x}` },
       },
       yaxis: {
-        range: seen.range, type: this.scale, nticks: 5, gridcolor: line, zeroline: false, showticklabels: !empty,
-        tickformat: this.scale === "log" ? "~r" : decimals(seen.range), ...(this.scale === "log" ? { tickvals: logTicks(seen.range) } : {}),
+        ...yaxis, range: seen.range, type: this.scale, showticklabels: this.length > 0,
+        tickformat: log ? "~r" : decimals(seen.range), ...(log ? { tickvals: logTicks(seen.range) } : {}),
       },
       annotations: [this.axisWord(width), ...this.endLabels(seen), ...this.breakWord(seen)],
       shapes: this.breakLine(seen),
@@ -362,35 +276,6 @@ export class LiveChart {
       xshift: 8, yshift: i === 0 ? -push : push, font: { color: label.colour, size: 12 },
     }));
   }
-
-  // --- the small charts ---
-
-  paintSmall(name, format) {
-    const { box, line, value } = this.parts.small[name];
-    const values = this.columns[name] ?? [];
-    const last = values.findLast((one) => one != null);
-    show(box, name !== "memory_bytes" || last != null || this.length === 0);
-    say(value, format(last));
-    line.setAttribute("points", points(this.columns.step ?? [], values, this.end("step")));
-  }
-}
-
-/** An SVG polyline's points in a 240 by 44 box: x along the whole run, y from 0 (or the least value) to the greatest. */
-function points(steps, values, end) {
-  const shown = averaged(steps, values);
-  if (shown.length === 0) return "";
-  const high = Math.max(...shown.map(([, value]) => value));
-  const low = Math.min(0, ...shown.map(([, value]) => value));
-  const scale = high > low ? 40 / (high - low) : 0;
-  return shown.map(([step, value]) => `${((step / end) * 240).toFixed(1)},${(42 - (value - low) * scale).toFixed(1)}`).join(" ");
-}
-
-/** At most SMALL_POINTS means of neighbours as [step, value]: a line 240 px wide has no room for more. */
-function averaged(steps, values) {
-  const known = steps.map((step, i) => [step, values[i]]).filter(([, value]) => value != null);
-  const size = Math.ceil(known.length / SMALL_POINTS);
-  const groups = Array.from({ length: Math.ceil(known.length / (size || 1)) }, (_, i) => known.slice(i * size, (i + 1) * size));
-  return groups.map((group) => [group.at(-1)[0], group.reduce((sum, [, value]) => sum + value, 0) / group.length]);
 }
 
 /** Round numbers between two powers of ten given as exponents: about four, whether they lie a decade apart or less. */
@@ -398,16 +283,4 @@ function logTicks([low, high]) {
   const steps = high - low > 1.2 ? [1] : high - low > 0.7 ? [1, 2, 5] : high - low > 0.35 ? [1, 1.5, 2, 3, 5, 7] : [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9];
   const powers = Array.from({ length: Math.floor(high) - Math.floor(low) + 1 }, (_, i) => 10 ** (Math.floor(low) + i));
   return powers.flatMap((power) => steps.map((step) => step * power)).filter((value) => Math.log10(value) >= low && Math.log10(value) <= high);
-}
-
-/** As many decimals as the lines of the grid need to differ. */
-export function decimals([low, high]) {
-  const span = high - low;
-  return span > 0.8 ? ".1f" : span > 0.08 ? ".2f" : ".3f";
-}
-
-export function colours(node) {
-  const style = getComputedStyle(node);
-  const names = { s1: "--s1", s2: "--s2", surface: "--surface", line: "--line", line2: "--line-2", ink2: "--ink-2", ink3: "--ink-3" };
-  return Object.fromEntries(Object.entries(names).map(([key, name]) => [key, style.getPropertyValue(name).trim() || "#777"]));
 }
