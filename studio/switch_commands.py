@@ -6,6 +6,7 @@ Gradio.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from studio.options import AsJson, DataDir
 from studio.terminal import show
 
 if TYPE_CHECKING:
+    from adapters_store.store import Store
     from jobs import queue as turns
     from jobs import resuming, stalls
     from studio import asking
@@ -38,29 +40,28 @@ Switch = Annotated[
 
 def auto_resume(switch: Switch = None, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Let interrupted runs go on by themselves or not. If not, they wait for a person."""
-    with asking.opened(data_dir) as store:
-        if switch:
-            store.remember(resuming.AUTO_RESUME, switch is OnOff.ON)
-        on = resuming.auto_resume(store)
+    on = _switched(data_dir, switch, resuming.AUTO_RESUME, resuming.auto_resume)
     says = f"go on by themselves, up to {resuming.MOST_ATTEMPTS} attempts" if on else "wait for a person"
     show(as_json, {"auto_resume": on}, f"Interrupted runs {says}.")
 
 
 def spare_memory(switch: Switch = None, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Halve the rows at once where memory is too small. Off, such a run fails and says what to change."""
-    with asking.opened(data_dir) as store:
-        if switch:
-            store.remember(turns.SPARE_MEMORY, switch is OnOff.ON)
-        on = turns.spares_memory(store)
+    on = _switched(data_dir, switch, turns.SPARE_MEMORY, turns.spares_memory)
     says = "go on with half as many rows at once" if on else "fail and say what to change"
     show(as_json, {"spare_memory": on}, f"Runs for which memory is too small {says}.")
 
 
 def end_stalled(switch: Switch = None, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """End workers that make no progress for long. Off, that is only reported."""
-    with asking.opened(data_dir) as store:
-        if switch:
-            store.remember(stalls.END_STALLED, switch is OnOff.ON)
-        on = stalls.ends_stalled(store)
+    on = _switched(data_dir, switch, stalls.END_STALLED, stalls.ends_stalled)
     says = "are ended some time after that was reported" if on else "are reported and left alone"
     show(as_json, {"end_stalled": on}, f"Workers that make no progress {says}.")
+
+
+def _switched(data_dir: DataDir, switch: Switch, key: str, read: Callable[[Store], bool]) -> bool:
+    """Set what is remembered under `key`, where a person said how. Whether it is on then."""
+    with asking.opened(data_dir) as store:
+        if switch:
+            store.remember(key, switch is OnOff.ON)
+        return read(store)

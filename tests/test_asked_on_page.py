@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adapters_store.store import Store
-from adapters_store.tables import BaseModel, DataSet, Owner
+from adapters_store.tables import BaseModel, DataSet, Job, Owner
 from jobs.ask import AnswererError
 from studio import asking, judging, naming, own_settings, room_beside, way_out
 from studio.asked import Own, Question
@@ -108,16 +108,20 @@ def test_checkpoints_and_bases_are_named_in_words_and_what_is_not_there_is_said(
 # --- beside a run -------------------------------------------------------------------------------------------------
 
 
+def under_way(store: Store, job: Job, **told: Any) -> int:
+    """A job that a worker works on, and what that has told of itself."""
+    token = store.claim(job.id, Owner(1, 2.0, "boot")).token
+    store.move(job.id, "running", who="worker", token=token)
+    store.report(job.id, token, progress=told)
+    return job.id
+
+
 @pytest.fixture
 def run(store: Store, furnished: Furnished) -> int:
     """A run that trains on a GPU, with memory that comes and goes."""
     base, data = furnished
     job = store.submit("train", "long run", {}, base_model_id=base.id, data_set_id=data.id)
-    token = store.claim(job.id, Owner(1, 2.0, "boot")).token
-    store.move(job.id, "running", who="worker", token=token)
-    told = {"device": "A GPU", "memory_bytes": 3 * 10**9, "peak_memory_bytes": 5 * 10**9}
-    store.report(job.id, token, progress=told)
-    return job.id
+    return under_way(store, job, device="A GPU", memory_bytes=3 * 10**9, peak_memory_bytes=5 * 10**9)
 
 
 def test_a_question_beside_a_run_leaves_it_the_memory_it_has_needed_before(
@@ -131,11 +135,7 @@ def test_a_question_beside_a_run_leaves_it_the_memory_it_has_needed_before(
 def suite(store: Store) -> int:
     """A suite that is being answered on the CPU, whose caches are still to grow."""
     job = store.submit("suite", "things", {"suite_run": 1})
-    token = store.claim(job.id, Owner(1, 2.0, "boot")).token
-    store.move(job.id, "running", who="worker", token=token)
-    told = {"device": "CPU", "memory_bytes": 2 * 10**9, "peak_memory_bytes": 3 * 10**9}
-    store.report(job.id, token, progress=told)
-    return job.id
+    return under_way(store, job, device="CPU", memory_bytes=2 * 10**9, peak_memory_bytes=3 * 10**9)
 
 
 def test_a_suite_that_is_being_answered_is_no_more_endangered_than_a_run(

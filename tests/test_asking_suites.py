@@ -66,6 +66,18 @@ class Broken:
                 raise self.error
 
 
+def end_at_the_second(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    """The worker is told to end when the function is called for the second time."""
+    real, calls = getattr(module, name), iter(range(100))
+
+    def broken(*given: Any) -> Any:
+        if next(calls) == 1:
+            raise Ended
+        return real(*given)
+
+    monkeypatch.setattr(module, name, broken)
+
+
 @pytest.fixture
 def in_twos(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for two answers at a time."""
@@ -126,14 +138,7 @@ def test_references_that_were_not_read_are_read_and_nothing_is_answered_again(
     store: Store, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, job = asked(store, sound)
-    real, calls = likelihood.reference_logprob, iter(range(100))
-
-    def broken(*given: Any) -> Any:
-        if next(calls) == 1:
-            raise Ended
-        return real(*given)
-
-    monkeypatch.setattr(likelihood, "reference_logprob", broken)
+    end_at_the_second(monkeypatch, likelihood, "reference_logprob")
     do(store, job.id, Ending())
     assert store.job(job.id).progress["step"] == 6 + 2
     before = [(one.id, one.text) for one in store.suite_answers(run.id)]
@@ -227,14 +232,8 @@ def test_a_judge_reads_every_pair_both_ways_round_and_after_an_interruption_what
     questions = [Prompt([{"role": "user", "content": f"What is {thing}?"}], None) for thing in THINGS]
     run, job = asked(store, sound, questions)
     judged_by_the_base(store, run)
-    real, calls = choice.odds, iter(range(100))
-
-    def broken(*given: Any) -> Any:
-        if next(calls) == 1:
-            raise Ended
-        return real(*given)
-
-    monkeypatch.setattr(choice, "odds", broken)
+    real = choice.odds
+    end_at_the_second(monkeypatch, choice, "odds")
     do(store, job.id, Ending())
     assert (store.job(job.id).state, store.job(job.id).progress["step"]) == ("interrupted", 6 + 1)
     store.move(job.id, "queued", who="person")
