@@ -99,6 +99,15 @@ class AdapterShelf(Shelf):
             rows = session.scalars(select(Adapter).where(Adapter.id.in_(places)))
             return sorted(rows, key=lambda row: places[row.id]), found_ids[0][1] if found_ids else 0
 
+    def adapter_called(self, text: str) -> Adapter | None:
+        """The adapter in the library with this name, else the one with this number; None if there is neither."""
+        listed = select(Adapter).where(Adapter.deleted_at.is_(None))
+        with self._database.reading() as session:
+            named = session.scalar(listed.where(Adapter.name == text))
+            if named is not None or not (text.isascii() and text.isdecimal() and len(text) < 16):
+                return named
+            return session.scalar(listed.where(Adapter.id == int(text)))
+
     def best_of_grid(self, grid: str, limit: int = 7) -> list[Adapter]:
         """The adapters that runs of a grid have left, the lowest validation loss first, those without one last.
 

@@ -157,11 +157,10 @@ def model_from(store: Store, job: Job) -> BaseModel:
 
 def adapter(store: Store, text: str) -> Adapter:
     """The adapter with this name or number. UsageError if there is none."""
-    found, _ = store.adapters(limit=1000)
-    same = [a for a in found if a.name == text] or [a for a in found if str(a.id) == text]
-    if not same:
+    found = store.adapter_called(text)
+    if found is None:
         raise UsageError(f"There is no adapter {text}. See: python -m studio adapters list")
-    return same[0]
+    return found
 
 
 def deleted_adapter(store: Store, text: str) -> Adapter:
@@ -174,7 +173,7 @@ def deleted_adapter(store: Store, text: str) -> Adapter:
     found = [a for a in known if a.name == text] or [a for a in known if str(a.id) == text]
     if found:
         return found[0]
-    if any(text in (a.name, str(a.id)) for a in store.adapters(limit=1000)[0]):
+    if store.adapter_called(text) is not None:
         raise UsageError(f"The adapter {text} is in the library already.")
     names = ", ".join(f"{a.name} ({a.id})" for a in known[:20]) or "none"
     raise UsageError(f"There is no deleted adapter {text}. Deleted: {names}.")

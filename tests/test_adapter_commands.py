@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters_store import store_adapters
 from adapters_store.store import Store
 from adapters_store.tables import Job
 from jobs import runner
@@ -118,6 +119,16 @@ def test_what_only_cannot_be_as_things_are_ends_with_code_1(
 
 def test_each_command_takes_a_data_folder(library: Store, tmp_path: Path) -> None:
     assert main(["models", "find", str(tmp_path), "--data-dir", str(tmp_path / "elsewhere")]) == 0
+
+
+def test_an_adapter_is_found_beyond_those_that_a_listing_reads(
+    library: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_adapters, "within", lambda limit: 1)
+    assert main(["adapters", "rename", "pirate", "sea dog"]) == 0
+    assert main(["adapters", "rename", "1", "pirate"]) == 0
+    assert main(["adapters", "restore", "pirate"]) == 2
+    assert "is in the library already" in capsys.readouterr().err
 
 
 def test_after_a_merge_the_command_that_adds_the_model_is_said(

@@ -188,6 +188,22 @@ def test_a_limit_is_kept_within_reason(store: Store, base_id: int) -> None:
     assert [len(store.adapters(limit=limit)[0]) for limit in (-1, 0, 2, 10**9)] == [1, 1, 2, 3]
 
 
+def test_an_adapter_is_called_by_its_name_and_else_by_its_number(store: Store, base_id: int) -> None:
+    pirate = add(store, base_id)
+    named_so = add(store, base_id, str(pirate.id))
+    gone = add(store, base_id, "gone")
+    store.delete_adapter(gone.id)
+
+    def number(text: str) -> int | None:
+        found = store.adapter_called(text)
+        return found.id if found else None
+
+    assert number("pirate") == pirate.id
+    assert number(str(pirate.id)) == named_so.id, "a name goes before a number"
+    assert number(str(named_so.id)) == named_so.id
+    assert [number(text) for text in ("", "gone", str(gone.id), "\u00b2", "9" * 40, "pir%")] == [None] * 6
+
+
 # --- renaming, deleting, bringing back --------------------------------------------------------------------------------
 
 
