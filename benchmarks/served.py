@@ -80,7 +80,15 @@ def browsing(program: str) -> Iterator[Browser]:
 
 def browser_cpu_seconds() -> float:
     """Processor time so far of all processes of the browser that this one started."""
-    return _cpu([child for child in psutil.Process().children(recursive=True) if "chrom" in child.name()])
+    return _cpu([child for child in psutil.Process().children(recursive=True) if _is_browser(child)])
+
+
+def _is_browser(process: psutil.Process) -> bool:
+    """Whether it is one of Chromium's; one that ended since it was listed is none any more."""
+    try:
+        return "chrom" in process.name()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _cpu(processes: Sequence[psutil.Process]) -> float:
