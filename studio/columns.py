@@ -53,7 +53,7 @@ def _line_up(adapters: Sequence[Adapter]) -> list[str]:
 
 def _fact(one: Contestant, label: str) -> Fact:
     name = label if one.is_base else one.with_strength(1.0).name
-    return {"value": one.value, "name": name, "label": label, "scalable": one.can_be_scaled}
+    return {"value": one.value, "name": name, "label": label, "base": one.base.name, "scalable": one.can_be_scaled}
 
 
 def _called(one: Contestant, several: bool) -> str:

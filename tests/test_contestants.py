@@ -254,5 +254,6 @@ def test_line_ups_are_offered_at_one_press_the_best_of_a_grid_first(store: Store
         "value": f"adapter-{alone.id}@0.5",
         "name": "alone",
         "label": "alone@0.5",
+        "base": "tiny",
         "scalable": True,
     }

@@ -56,8 +56,9 @@ class Columns {
   draw() {
     const { columns = [], presets = [] } = this.props.value ?? {};
     chosen.columns = columns;
+    this.bases = new Set(columns.map((one) => one.base)).size;
     this.element.dataset.chosen = this.values().join(",");
-    keyed(this.chips, columns.map((one, at) => ({ ...one, key: one.value, at })), (one) => this.chip(one), (node, one) => this.updateChip(node, one));
+    keyed(this.chips, columns.map((one, at) => ({ ...one, key: one.value, at })), () => this.chip(), (node, one) => this.updateChip(node, one));
     keyed(this.presets, presets.map((one) => ({ ...one, key: one.label })),
       () => h("button", { type: "button", class: "link" }),
       (node, one) => { say(node, one.label); node.onclick = () => this.choose(one.values); });
@@ -66,17 +67,24 @@ class Columns {
     chosen.heard();
   }
 
-  chip(one) {
-    const loud = h("input", { type: "number", min: 0, max: 2, step: 0.1, class: "loud", "aria-label": `Strength of ${one.name}`, title: "What its update is multiplied by, 0 to 2" });
+  chip() {
+    const loud = h("input", { type: "number", min: 0, max: 2, step: 0.1, class: "loud", title: "What its update is multiplied by, 0 to 2" });
     const times = h("span", { class: "times", "aria-hidden": "true" }, "at");
-    const off = h("button", { type: "button", class: "token-off", "aria-label": `Take out ${one.name}` }, "×");
+    const off = h("button", { type: "button", class: "token-off" }, "×");
     return h("span", { class: "token" }, h("i", { class: "swatch", "aria-hidden": "true" }), h("span", { class: "token-name" }), times, loud, off);
   }
 
+  // Adapters of like names are told apart by their bases, where several bases answer; a base is named already.
+  called(one) {
+    return this.bases > 1 && !one.value.startsWith("base-") ? `${one.name} (${one.base})` : one.name;
+  }
+
   updateChip(node, one) {
-    const [swatch, name, times, loud, off] = node.children;
-    swatch.style.background = `var(--s${1 + (one.at % 6)})`;
-    say(name, one.name);
+    const [swatch, name, times, loud, off] = node.children, called = this.called(one);
+    swatch.style.background = `var(--s${1 + (one.at % 8)})`;
+    say(name, called);
+    loud.setAttribute("aria-label", `Strength of ${called}`);
+    off.setAttribute("aria-label", `Take out ${called}`);
     show(times, one.scalable);
     show(loud, one.scalable);
     if (document.activeElement !== loud) loud.value = strength(one.value);

@@ -236,7 +236,7 @@ function updateColumn(node, column, shown) {
   const [turns, waiting, said] = text.children;
   drawTurns(turns, column.earlier ?? [], shown.prompt);
   const [what, how, flag] = proof.children;
-  swatch.style.background = column.swatch ? `var(--s${1 + (column.swatch - 1) % 6})` : "var(--ink-3)";
+  swatch.style.background = column.swatch ? `var(--s${1 + (column.swatch - 1) % 8})` : "var(--ink-3)";
   say(name, column.name);
   say(fact, column.fact);
   say(said, column.text || (shown.state === "complete" ? "(nothing: the answer ended at once)" : ""));

@@ -32,7 +32,7 @@ function makeRow() {
 function updateRow(node, row) {
   const [name, line, share] = node.children;
   const [range, , tick] = line.children;
-  const colour = `var(--s${1 + (row.swatch - 1) % 6})`;
+  const colour = `var(--s${1 + (row.swatch - 1) % 8})`;
   say(name, row.name);
   say(share, row.words);
   Object.assign(range.style, { left: `${100 * row.low}%`, width: `${100 * (row.high - row.low)}%`, background: colour });
