@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from adapters_store.drives import read_only
 from adapters_store.errors import StoreBusy, StoreError
 from adapters_store.tables import to_json
 
@@ -217,6 +218,8 @@ def _raise_in_words(error: sqlite3.Error, path: Path) -> None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise _busy(path) from error
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and read_only(path.parent):
+        raise StoreError(_READ_ONLY.format(folder=path.parent)) from error
     if code in _SENTENCES:
         raise StoreError(_SENTENCES[code].format(path=path, folder=path.parent)) from error
 
@@ -231,6 +234,10 @@ def _busy(path: Path) -> StoreBusy:
 _DAMAGED = (
     "The library {path} is damaged. It was left as it is. Move it aside, put a copy "
     "(studio-before-*.db or your own backup) in its place, and start again; your adapters in {folder} are not affected."
+)
+_READ_ONLY = (
+    "The drive of {folder} can only be read now, so nothing can be kept there. Make it writable again: systems turn a "
+    "drive with errors read-only, so have it checked first."
 )
 _SENTENCES = {
     sqlite3.SQLITE_FULL: "The disk of {folder} is full. Free some space and try again.",

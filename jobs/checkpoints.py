@@ -55,6 +55,7 @@ class Checkpoints:
         self._device = "CPU" if device.kind == "cpu" else device.name
         self._kept_step = 0
         self._due_at = time.monotonic() + every()
+        self._writing_s = 0.0  # what the newest one took, without the waiting for a library that is busy
         self._problems: list[str] = []
 
     # --- going on -------------------------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ class Checkpoints:
         if job.checkpoint_step is None:
             return
         self._kept_step = state.step if state else 0
-        self._store.rewind(job.id, job.token, state.step if state else None)
+        patiently(lambda: self._store.rewind(job.id, job.token, state.step if state else None))
         said = " ".join([*self._problems, *_where_from(state, job.checkpoint_step), *self._rounding(state)])
         log.info("%s", said)
         self._lease.report(resumed=said, resumed_from=self._kept_step)
@@ -114,8 +115,8 @@ class Checkpoints:
         """Write a checkpoint of the last whole step, unless there is one. LeaseLost if the run is no longer ours."""
         if position.step in (0, self._kept_step):
             return
-        began = time.monotonic()
         self._lease.at_length("Writing a checkpoint")
+        self._writing_s = 0.0
         try:
             self._publish(position, course)
             self._kept_step = position.step
@@ -126,8 +127,7 @@ class Checkpoints:
             log.warning("no checkpoint of step %s", position.step, exc_info=True)
             why = errors.own_sentence(error) or errors.first_line(error)
             self._lease.report(checkpoint_problem=f"{_unsafe(self._kept_step)} {why}")
-        now = time.monotonic()
-        self._due_at = now + (max(every(), SPARING * (now - began)) if every() else 0.0)
+        self._due_at = time.monotonic() + (max(every(), SPARING * self._writing_s) if every() else 0.0)
 
     def keep_for_good(self, position: Position, course: Course) -> bool:
         """Have a pinned checkpoint of the last whole step, which stays although the run has failed. LeaseLost.
@@ -141,9 +141,11 @@ class Checkpoints:
     def _publish(self, position: Position, course: Course) -> None:
         kept = course.best.tensors if course.best else {}
         state = checkpoint.taken(position, kept=kept, course=course.noted(), run=self._run, device=self._device)
+        began = time.monotonic()
         with self._store.files.draft("checkpoints") as draft:
             checkpoint.write(draft.path, state)
             key = draft.publish()
+        self._writing_s = time.monotonic() - began
         job = self._lease.job
         try:
             self._lease.hand_in()  # what was measured up to here: the run will not measure it again

@@ -15,10 +15,14 @@ OURS = ("engine", "jobs", "adapters_store")  # what these packages raise on purp
 
 _WINDOWS = os.name == "nt"  # its own numbers, where no Python has turned them into the common ones
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), *((112,) if _WINDOWS else ())}
-FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, *((5,) if _WINDOWS else ())}
+FORBIDDEN = {errno.EACCES, errno.EPERM, *((5,) if _WINDOWS else ())}
 FULL_DISK = (
     "The disk is full. Delete files that are not needed any more, such as merged models, and try again. "
     "Deleted adapters leave the disk after a week."
+)
+READ_ONLY = (
+    "The drive of {where} can only be read now, so nothing can be kept there. Make it writable again: systems turn a "
+    "drive with errors read-only, so have it checked first."
 )
 _OS_ERROR = re.compile(r"os error (\d+)")
 
@@ -32,8 +36,11 @@ def own_sentence(error: BaseException) -> str | None:
     number = _os_error(error)
     if number in FULL:
         return FULL_DISK
+    where = getattr(error, "filename", None)
+    if number == errno.EROFS:
+        return READ_ONLY.format(where=where or "the data folder")
     if number in FORBIDDEN:
-        where = getattr(error, "filename", None) or "one of its files"
+        where = where or "one of its files"
         return f"LoRA Studio may not read or write {where}. Give your user the right to, and try again."
     return None
 

@@ -241,18 +241,19 @@ class Lease:
             log.warning("the library did not take it, trying again: %s", error)
 
     def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._reported_at >= REPORT:
-            self.hand_in()
-        if now - self._beat_at >= BEAT:
-            self._beat()
-            self._beat_at = now
+        # Looked at before anything is written: a library that another program keeps can be read, and not written.
         row = self._store.job(self.job.id)
         self.stop = row.stop
         if row.stop in ("cancel", "pause"):
             self._call_off()
         if row.token != self.job.token:
             raise LeaseLost(f"Job {row.id} was given to another worker.")
+        now = time.monotonic()
+        if now - self._reported_at >= REPORT:
+            self.hand_in()
+        if now - self._beat_at >= BEAT:
+            self._beat()
+            self._beat_at = now
 
     def _beat(self) -> None:
         with self._pending:

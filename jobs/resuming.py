@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 from adapters_store.store import Store
+from adapters_store.tables import Job
 from jobs import process
 from jobs.progress import goes_on
 from jobs.queue import RESUMING
@@ -28,6 +29,13 @@ def resume_after_restart(store: Store) -> None:
     for job in store.jobs(kinds=RESUMING, states=["interrupted"], limit=1000)[::-1]:
         if job.owner is not None and job.owner.boot != process.boot_id():
             resume(store, job.id)
+
+
+def resume_left_over(store: Store, job: Job) -> None:
+    """Queue an interrupted run again whose runner took it from its worker, and died before it could do so."""
+    last = store.job_events(job.id)[-1]
+    if (last.state_to, last.who) == ("interrupted", "runner") and not job.stop:
+        resume(store, job.id)
 
 
 def resume(store: Store, job_id: int) -> None:

@@ -28,9 +28,10 @@ from adapters_store.store import Store
 from adapters_store.tables import Job, Owner
 from jobs import process
 from jobs.devices import Place, not_here, places
+from jobs.errors import own_sentence
 from jobs.notices import Herald
 from jobs.queue import ON_DEVICE, may_start, next_to_start
-from jobs.resuming import resume, resume_after_restart
+from jobs.resuming import resume, resume_after_restart, resume_left_over
 from jobs.stalls import Watch
 from jobs.verdict import verdict
 from jobs.workers import Workers
@@ -105,8 +106,8 @@ class Runner:
         """Do what the runner before may have left undone."""
         resume_after_restart(self._store)
         for job in self._store.jobs(states=["interrupted"], limit=1000):
-            if self._workers.work_on(job):
-                self._workers.end(job)
+            if not self._workers.work_on(job) or self._workers.end(job):
+                resume_left_over(self._store, job)
 
     def busy(self) -> bool:
         """Whether a worker lives, a job waits that may start, somebody is told of an end, or a page is open."""
@@ -283,8 +284,12 @@ def main() -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    if not own(DataFolder(arguments.data_dir), ended, arguments.linger):
-        print("Another runner has this data folder.", file=sys.stderr)
+    try:
+        if not own(DataFolder(arguments.data_dir), ended, arguments.linger):
+            print("Another runner has this data folder.", file=sys.stderr)
+    except (StoreError, OSError) as error:  # whoever needs a runner will start another
+        log.error("%s", own_sentence(error) or error)
+        return 1
     return 0
 
 

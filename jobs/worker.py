@@ -21,14 +21,15 @@ from engine.settings import parse
 from jobs import devices, errors, job_notes, process
 from jobs.ending import Ended, Ending
 from jobs.progress import again, cancelled, paused
-from jobs.queue import Lease, missing_end, spares_memory
+from jobs.queue import Lease, missing_end, patiently, spares_memory
 
 log = logging.getLogger("worker")
 
 
 def do(store: Store, job_id: int, ending: Ending, device: str | None = None) -> int:
     """Claim the job, do it and record its end. Returns the exit code: 0 unless the job could not be ended in order."""
-    lease = Lease.claim(store, job_id, process.identify(), on_cancel=ending.call_off, device=device)
+    me = process.identify()
+    lease = patiently(lambda: Lease.claim(store, job_id, me, on_cancel=ending.call_off, device=device))
     if lease is None:
         log.info("job %s is not waiting any more", job_id)
         return 0

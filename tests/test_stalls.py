@@ -354,10 +354,12 @@ def test_a_job_that_stands_still_says_so_in_the_list_and_tells_no_time_left(held
     assert "left" not in opened(held.job)["sentence"].partition(") ")[2]
 
 
-def test_a_worker_whose_job_was_taken_from_it_while_no_runner_was_there_is_ended_by_the_next(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("who", "state"), [("runner", "queued"), ("worker", "interrupted")])
+def test_a_worker_whose_runner_died_while_it_took_the_job_away_is_ended_by_the_next_and_its_run_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch, who: str, state: str
 ) -> None:
     ended: list[int] = []
+    monkeypatch.setattr(Runner, "_start_next", lambda self: None)
 
     def end(self: Workers, job: Job) -> bool:
         ended.append(job.id)
@@ -366,6 +368,7 @@ def test_a_worker_whose_job_was_taken_from_it_while_no_runner_was_there_is_ended
     monkeypatch.setattr(Workers, "end", end)
     job = store.submit("train", "run", {})
     store.claim(job.id, process.identify())
-    store.move(job.id, "interrupted", who="runner", why="No progress for 30 min, so its worker was ended.")
+    store.move(job.id, "interrupted", who=who, why="No progress for 30 min, so its worker was ended.")
     Runner(store).step()
     assert ended == [job.id]
+    assert store.job(job.id).state == state
