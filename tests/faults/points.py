@@ -24,11 +24,16 @@ KINDS = ("checkpoints", "adapters")
 _CHANGE = re.compile(r"\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM)\s+\W?(\w+)", re.IGNORECASE)
 _PASSING = re.compile(r"\.\d+\.\d+\.[0-9a-f]{32}|/?[0-9a-f]{32}")
 
-How = Literal["kill", "full"]
+How = Literal["kill", "full", "read-only"]
+# What the system says, and what SQLite makes of it: it has a name of its own for the first alone.
+REFUSALS = {
+    "full": (errno.ENOSPC, sqlite3.SQLITE_FULL, "database or disk is full"),
+    "read-only": (errno.EROFS, sqlite3.SQLITE_IOERR, "disk I/O error"),
+}
 
 
 class Fault(NamedTuple):
-    """What is to happen at the n-th passing of a point: SIGKILL, or the disk is full."""
+    """What is to happen at the n-th passing of a point: SIGKILL, or the disk is full, or can only be read."""
 
     point: str
     number: int
@@ -74,7 +79,7 @@ class _Watch:
 
         def committing(itself: Any, connection: Any) -> None:
             tables = ", ".join(sorted(self._changed.pop(get_ident(), set())))
-            self.passed(f"commit of {tables}", _database_full)
+            self.passed(f"commit of {tables}", _database_refused)
             commit(itself, connection)
             self.passed(f"committed {tables}", None)
 
@@ -86,7 +91,7 @@ class _Watch:
 
         dialect.do_commit, dialect.do_execute = committing, executing
 
-    def passed(self, point: str, error: Callable[[], BaseException] | None) -> None:
+    def passed(self, point: str, error: Callable[[str], BaseException] | None) -> None:
         """A point was reached: what is due there happens."""
         self._seen[point] += 1
         if self._fault is not None and (point, self._seen[point]) != self._fault[:2]:
@@ -97,13 +102,13 @@ class _Watch:
         if self._fault.how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         elif error is not None:
-            raise error()
+            raise error(self._fault.how)
 
     def _before(self, where: Any, name: str, point: Callable[..., str]) -> None:
         real = getattr(where, name)
 
         def passing(*given: Any, **named: Any) -> Any:
-            self.passed(point(*given, **named), _disk_full)
+            self.passed(point(*given, **named), _refused)
             return real(*given, **named)
 
         setattr(where, name, passing)
@@ -116,7 +121,7 @@ class _Watch:
             opened = real(file, mode, *given, **also)
             if "w" in mode:
                 try:
-                    self.passed(f"write {named(file)}", _disk_full)
+                    self.passed(f"write {named(file)}", _refused)
                 except OSError:
                     opened.close()
                     raise
@@ -138,8 +143,7 @@ class _Watch:
             real(tensors, filename, **also)
             whole = Path(filename).read_bytes()
             put(filename, whole[: len(whole) // 2])
-            full = "Error while serializing: I/O error: No space left on device (os error 28)"
-            self.passed(f"write {named(filename)}", lambda: SafetensorError(full))
+            self.passed(f"write {named(filename)}", lambda how: SafetensorError(_serializing(how)))
             put(filename, whole)
 
         where.serialize_file = half
@@ -152,11 +156,18 @@ def named(path: Any) -> str:
     return _PASSING.sub("", "/".join(parts[known:])).removeprefix("temp/")
 
 
-def _disk_full() -> OSError:
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _refused(how: str) -> OSError:
+    number = REFUSALS[how][0]
+    return OSError(number, os.strerror(number))
 
 
-def _database_full() -> sqlite3.Error:
-    error = sqlite3.OperationalError("database or disk is full")
-    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+def _serializing(how: str) -> str:
+    number = REFUSALS[how][0]
+    return f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})"
+
+
+def _database_refused(how: str) -> sqlite3.Error:
+    _, code, says = REFUSALS[how]
+    error = sqlite3.OperationalError(says)
+    error.sqlite_errorcode = code
     return error

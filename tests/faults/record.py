@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.faults.drives import Turned
 from tests.faults.kills import Tally
 from tests.faults.sweep import Swept
 
@@ -28,13 +29,15 @@ class Record:
     run: Swept = field(default_factory=Swept)
     migration: Swept = field(default_factory=Swept)
     claims: list[dict[str, int]] = field(default_factory=list)
+    turned: Turned = field(default_factory=Turned)
     seconds: float = 0.0
 
     @property
     def violations(self) -> list[str]:
         """Everything that did not hold, in sentences."""
         races = [f"claims: {name} {n}" for one in self.claims for name, n in one.items() if name != "winners" and n]
-        return [*self.tally.violations, *self.run.violations, *self.migration.violations, *races]
+        parts = (self.tally, self.run, self.migration, self.turned)
+        return [*(wrong for part in parts for wrong in part.violations), *races]
 
 
 def write(record: Record) -> None:
@@ -49,7 +52,7 @@ def lines(record: Record) -> list[str]:
     tally, run, migration = record.tally, record.run, record.migration
     killed = ", ".join(f"{who} {n}" for who, n in tally.kills.most_common())
     states = ", ".join(f"{state} {n}" for state, n in tally.states.most_common())
-    races = record.claims
+    races, turned = record.claims, record.turned
     lost, wrong = len(run.missed) + len(migration.missed), len(record.violations)
     return [
         f"Seed {record.seed}, {record.seconds / 60:.0f} minutes. {_machine()}",
@@ -60,6 +63,7 @@ def lines(record: Record) -> list[str]:
         f"| Faults at {len(run.points)} points of a run ({_hows(run)}) | {run.met.total()} | {len(run.violations)} |",
         f"| Faults at {len(migration.points)} points of a migration ({_hows(migration)}) | {migration.met.total()} "
         f"| {len(migration.violations)} |",
+        f"| A drive that turned read-only during a run{turned.why_not} | {turned.times} | {len(turned.violations)} |",
         f"| Races of 6 processes for 400 jobs, claimed twice | {len(races)} | {sum(r['double'] for r in races)} |",
         f"| The same, turned away as locked | {len(races)} | {sum(r['locked'] for r in races)} |",
         "",
@@ -69,7 +73,7 @@ def lines(record: Record) -> list[str]:
 
 
 def _hows(swept: Swept) -> str:
-    words = {"kill": "killed there", "full": "disk full there"}
+    words = {"kill": "killed there", "full": "disk full there", "read-only": "disk read-only there"}
     return ", ".join(f"{words[how]} {n}" for how, n in swept.met.most_common())
 
 

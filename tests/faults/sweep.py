@@ -1,7 +1,7 @@
 """A fault at every point in turn: each passing of each point of one run, then of one migration.
 
-First a run that nobody touches tells which points there are. Then each is met once by SIGKILL and once by a full disk,
-as many to a job as it lives through. Knows no random numbers.
+First a run that nobody touches tells which points there are. Then each is met once by SIGKILL, once by a full disk and
+once by one that can only be read, as many to a job as it lives through. Knows no random numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.faults.points import KINDS, Fault, How
 from tests.faults.yard import SHORT, Yard
 from tests.test_migrations import first_columns, first_library
 
-HOWS: tuple[How, ...] = ("kill", "full")
+HOWS: tuple[How, ...] = ("kill", "full", "read-only")
 
 
 @dataclass
@@ -100,7 +100,7 @@ def _note(swept: Swept, fault: Fault, came: bool) -> None:
 def _looked_at(yard: Yard, job_id: int, kept: int | None) -> list[str]:
     """What is wrong with a run that has ended; `kept` is the step of the checkpoint that its last attempt began with.
 
-    Without one a full disk may end it: nothing is lost, and it says why.
+    Without one a disk that takes nothing may end it: nothing is lost, and it says why.
     """
     job = yard.store.job(job_id)
     if job.state == "failed" and kept is None and job.why:

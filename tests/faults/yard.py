@@ -36,8 +36,9 @@ RECIPES: tuple[dict[str, Any], ...] = (
     {**_LORA, "method": "dora"},
     {**_USUAL, "method": "norms", "rank": 16, "alpha": 32, "dropout": 0},
     {**_LORA, "epochs": 2},
+    {**_LORA, "epochs": 60},
 )
-SHORT = len(RECIPES) - 1
+SHORT, LONG = 4, 5
 
 
 class Yard:
