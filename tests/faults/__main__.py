@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import claims, drives, kills, pages, suites, sweep
+from tests.faults import claims, drives, kills, locks, pages, suites, sweep
 from tests.faults.kills import Tally
 from tests.faults.nursery import Nursery
 from tests.faults.record import Record, write
@@ -39,6 +39,9 @@ def main() -> int:
         folder = Path(name)
         record = Record(asked.seed, _killed(nursery, folder, asked.kills, random.Random(asked.seed)))
         record.run, record.migration = _swept(nursery, folder)
+        with Nursery(*pages.MODULES) as housed:
+            locks.of_locks(housed, folder, record.held)
+        print(f"a library held {record.held.times} times", flush=True)
         drives.of_drives(folder, record.turned)
         print(f"a drive turned read-only {record.turned.times} times", flush=True)
         record.claims = [claims.race(nursery, folder / f"claims-{n}", PROCESSES, JOBS) for n in range(ROUNDS)]

@@ -13,6 +13,7 @@ import psutil
 
 from tests.faults.drives import Turned
 from tests.faults.kills import Tally
+from tests.faults.locks import HELD, Held
 from tests.faults.sweep import Swept
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -29,6 +30,7 @@ class Record:
     run: Swept = field(default_factory=Swept)
     migration: Swept = field(default_factory=Swept)
     claims: list[dict[str, int]] = field(default_factory=list)
+    held: Held = field(default_factory=Held)
     turned: Turned = field(default_factory=Turned)
     seconds: float = 0.0
 
@@ -36,7 +38,7 @@ class Record:
     def violations(self) -> list[str]:
         """Everything that did not hold, in sentences."""
         races = [f"claims: {name} {n}" for one in self.claims for name, n in one.items() if name != "winners" and n]
-        parts = (self.tally, self.run, self.migration, self.turned)
+        parts = (self.tally, self.run, self.migration, self.held, self.turned)
         return [*(wrong for part in parts for wrong in part.violations), *races]
 
 
@@ -52,7 +54,7 @@ def lines(record: Record) -> list[str]:
     tally, run, migration = record.tally, record.run, record.migration
     killed = ", ".join(f"{who} {n}" for who, n in tally.kills.most_common())
     states = ", ".join(f"{state} {n}" for state, n in tally.states.most_common())
-    races, turned = record.claims, record.turned
+    races, held, turned = record.claims, record.held, record.turned
     lost, wrong = len(run.missed) + len(migration.missed), len(record.violations)
     return [
         f"Seed {record.seed}, {record.seconds / 60:.0f} minutes. {_machine()}",
@@ -63,6 +65,8 @@ def lines(record: Record) -> list[str]:
         f"| Faults at {len(run.points)} points of a run ({_hows(run)}) | {run.met.total()} | {len(run.violations)} |",
         f"| Faults at {len(migration.points)} points of a migration ({_hows(migration)}) | {migration.met.total()} "
         f"| {len(migration.violations)} |",
+        f"| A library held by another program for {HELD:.0f} s during a run; the page answered {len(held.looks)} times "
+        f"meanwhile, p95 {held.p95:.2f} s | {held.times} | {len(held.violations)} |",
         f"| A drive that turned read-only during a run{turned.why_not} | {turned.times} | {len(turned.violations)} |",
         f"| Races of 6 processes for 400 jobs, claimed twice | {len(races)} | {sum(r['double'] for r in races)} |",
         f"| The same, turned away as locked | {len(races)} | {sum(r['locked'] for r in races)} |",
