@@ -8,17 +8,17 @@ writer. Knows nothing about what the rows mean.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from adapters_store.drives import read_only
-from adapters_store.errors import StoreBusy, StoreError
+from adapters_store.errors import StoreBusy, StoreDamaged, StoreError
 from adapters_store.tables import to_json
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -28,11 +28,14 @@ BUSY_SECONDS = 30
 class Database:
     """An open library file of the newest schema. Safe to share between threads; not between processes by fork."""
 
-    def __init__(self, path: Path) -> None:
-        """Open `path`, making or migrating it where needed. StoreError if it is newer, damaged or not ours."""
+    def __init__(self, path: Path, expected: Callable[[], bool] = lambda: False) -> None:
+        """Open `path`, making or migrating it where needed. StoreError if it is newer, damaged or not ours.
+
+        Where there is none, `expected` is asked whether there has to be one: then it was lost.
+        """
         self.path = path
         with said_in_words(path):
-            upgrade(path)
+            upgrade(path, expected=expected)
         self._writer = write_engine(path)
         self._reader = _read_engine(path)
 
@@ -40,6 +43,16 @@ class Database:
         """Let go of every connection. Safe to call twice."""
         self._writer.dispose()
         self._reader.dispose()
+
+    def check_pages(self) -> None:
+        """StoreDamaged if a page of the file makes no sense. Reads all of it, but compares no index with its table."""
+        with self.path.open("rb") as file:  # in one go: on a cold disk SQLite's own order takes three times as long
+            while file.read(2**20):
+                pass
+        with self.reading() as session:
+            said = session.scalar(text("PRAGMA quick_check(1)"))
+        if said != "ok":
+            raise StoreDamaged(_DAMAGED.format(path=self.path, folder=self.path.parent))
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -61,7 +74,7 @@ def write_engine(path: Path, foreign_keys: bool = True) -> Engine:
     polling the file.
     """
     engine = create_engine(
-        _url(path),
+        path_url(path),
         connect_args={"timeout": BUSY_SECONDS},
         pool_size=1,
         max_overflow=0,
@@ -83,7 +96,7 @@ def write_engine(path: Path, foreign_keys: bool = True) -> Engine:
 
 
 def _read_engine(path: Path) -> Engine:
-    engine = create_engine(_url(path), connect_args={"timeout": BUSY_SECONDS}, pool_size=5, max_overflow=50)
+    engine = create_engine(path_url(path), connect_args={"timeout": BUSY_SECONDS}, pool_size=5, max_overflow=50)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -94,7 +107,8 @@ def _read_engine(path: Path) -> Engine:
     return engine
 
 
-def _url(path: Path) -> URL:
+def path_url(path: Path) -> URL:
+    """The address of an SQLite file."""
     # Built from its parts: a path may hold characters that mean something in a URL.
     return URL.create("sqlite", database=str(path))
 
@@ -113,15 +127,17 @@ def _begin_with(engine: Engine, statement: str) -> None:
 # --- the schema ---------------------------------------------------------------------------------------------------
 
 
-def upgrade(path: Path, migrations: Path = MIGRATIONS) -> None:
+def upgrade(path: Path, migrations: Path = MIGRATIONS, expected: Callable[[], bool] = lambda: False) -> None:
     """Bring the library at `path` to the newest schema, making it where there is none.
 
     A copy of an older library is kept beside it first. StoreError, and the file is not touched, if it was made by a
-    newer version or is not a library at all.
+    newer version, is not a library at all, or is not there though it is `expected`.
     """
     found, known = schema_of(path), known_schemas(migrations)
     if found == known[-1]:
         return
+    if found is None and expected():
+        raise StoreDamaged(_LOST.format(path=path, folder=path.parent))
     if found is not None and found not in known:
         raise StoreError(
             f"The library {path} was made by a newer version of LoRA Studio (schema {found}; this version knows "
@@ -147,7 +163,7 @@ def schema_of(path: Path) -> str | None:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             if row:
                 return str(row[0])
-    raise StoreError(f"{path} is an SQLite file but not a LoRA Studio library. Choose another folder with --data-dir.")
+    raise StoreDamaged(_FOREIGN.format(path=path, folder=path.parent))
 
 
 def _migrate(path: Path, migrations: Path, newest: str) -> None:
@@ -161,7 +177,7 @@ def _migrate(path: Path, migrations: Path, newest: str) -> None:
             if found == newest:
                 return
             if found is not None:
-                _back_up(path, path.with_name(f"{path.stem}-before-{newest}{path.suffix}"))
+                copy_whole(path, path.with_name(f"{path.stem}-before-{newest}{path.suffix}"))
             _run_alembic(connection, migrations)
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
@@ -183,7 +199,7 @@ def _run_alembic(connection: Connection, migrations: Path) -> None:
     command.upgrade(config, "head")
 
 
-def _back_up(path: Path, target: Path) -> None:
+def copy_whole(path: Path, target: Path) -> None:
     """A whole, compact copy at `target`. By SQLite's own means: copying the file would miss its write-ahead log."""
     partial = target.with_suffix(".partial")
     partial.unlink(missing_ok=True)
@@ -218,6 +234,8 @@ def _raise_in_words(error: sqlite3.Error, path: Path) -> None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise _busy(path) from error
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise StoreDamaged(_DAMAGED.format(path=path, folder=path.parent)) from error
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and read_only(path.parent):
         raise StoreError(_READ_ONLY.format(folder=path.parent)) from error
     if code in _SENTENCES:
@@ -231,9 +249,15 @@ def _busy(path: Path) -> StoreBusy:
     )
 
 
-_DAMAGED = (
-    "The library {path} is damaged. It was left as it is. Move it aside, put a copy "
-    "(studio-before-*.db or your own backup) in its place, and start again; your adapters in {folder} are not affected."
+_ANEW = (
+    "Nothing was changed. Close the studio and make the library anew from what can still be read, its newest copy and "
+    'the folders beside it: python -m studio rebuild --data-dir "{folder}"'
+)
+_DAMAGED = "The library {path} is damaged. " + _ANEW
+_LOST = "The library {path} is gone or empty, but the folders beside it hold what was in it. " + _ANEW
+_FOREIGN = (
+    "{path} is an SQLite file but not a LoRA Studio library. Choose another folder with --data-dir. "
+    "If it was a library: " + _ANEW
 )
 _READ_ONLY = (
     "The drive of {folder} can only be read now, so nothing can be kept there. Make it writable again: systems turn a "
@@ -245,6 +269,4 @@ _SENTENCES = {
     sqlite3.SQLITE_CANTOPEN: "{path} cannot be opened. Check that {folder} exists and that you may write there.",
     sqlite3.SQLITE_IOERR: "The disk of {folder} reported an error. Check the disk, then try again.",
     sqlite3.SQLITE_PERM: "{path} cannot be opened. Check the permissions of {folder}.",
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
 }

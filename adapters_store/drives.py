@@ -1,6 +1,6 @@
-"""The drive under a folder: whether it takes anything now.
+"""The drive under a folder: whether it takes anything now, and whether it is another machine's.
 
-Asked where something went wrong. Knows nothing about what lies there.
+Knows nothing about what lies there.
 """
 
 from __future__ import annotations
@@ -8,6 +8,11 @@ from __future__ import annotations
 import errno
 import tempfile
 from pathlib import Path
+
+import psutil
+
+# File systems that reach over a network. On them SQLite's write-ahead log is not kept in step between machines.
+REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afpfs", "webdav", "davfs", "ceph", "glusterfs", "fuse.sshfs"}
 
 
 def read_only(folder: Path) -> bool:
@@ -18,3 +23,11 @@ def read_only(folder: Path) -> bool:
             return False
     except OSError as error:
         return error.errno == errno.EROFS
+
+
+def network_drive(folder: Path) -> str | None:
+    """The file system of the folder if it reaches over a network, such as "nfs4"; None if it is this machine's own."""
+    inside = [part for part in psutil.disk_partitions(all=True) if folder.is_relative_to(part.mountpoint)]
+    # The innermost mount counts, and of several on one place the last.
+    kinds = [part.fstype for part in sorted(inside, key=lambda part: len(Path(part.mountpoint).parts))]
+    return kinds[-1] if kinds and kinds[-1].lower() in REMOTE else None

@@ -20,6 +20,10 @@ class QueueFull(StoreError):
     """So many jobs wait that no other may join them."""
 
 
+class StoreDamaged(StoreError):
+    """The library's file is damaged or gone. Nothing was changed; it can be made anew (`rebuild.py`)."""
+
+
 class StoreBusy(StoreError):
     """Another program has held the library for longer than the waiting time. Asking again may succeed."""
 

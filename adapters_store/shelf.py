@@ -3,6 +3,7 @@
 Knows no noun of the library.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import TypeVar
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from adapters_store import about
+from adapters_store.about import DESCRIBED, Described
 from adapters_store.database import Database
 from adapters_store.errors import NameRefused, NotFound
 from adapters_store.files import DataFolder
 from adapters_store.tables import Row, Topic
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Row)
 
@@ -28,11 +33,22 @@ class Shelf:
     def __init__(self, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
         self.files = DataFolder(data_dir)
         self.clock = clock
-        self._database = Database(self.files.database)
+        self._database = Database(self.files.database, lambda: any(map(self.files.published, DESCRIBED.values())))
 
     def close(self) -> None:
         """Let go of the library. Safe to call twice."""
         self._database.close()
+
+    def describe(self, row: Described) -> None:
+        """Keep in the folder of a row what the library knows of it, should the library be lost; see `about.py`.
+
+        A disk that does not take it is no failure: the row is in the library, and `describe_all` tries again.
+        """
+        if row.folder is not None:
+            try:
+                about.write(self.files.path(DESCRIBED[type(row)], row.folder), row)
+            except OSError:
+                log.warning("%s %s could not be described in its folder", row.__tablename__, row.id, exc_info=True)
 
     def revision(self) -> int:
         """A number raised by one by every committed change that a person could see. Heartbeats do not raise it."""

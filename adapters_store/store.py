@@ -13,6 +13,8 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 
+from adapters_store import about
+from adapters_store.about import DESCRIBED
 from adapters_store.errors import LeaseLost, NotFound, StoreBusy, StoreError
 from adapters_store.files import KINDS, Kind
 from adapters_store.shelf import added, checked_name, found, mark_changed
@@ -94,7 +96,9 @@ class Store(JobShelf, PinShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonS
                 model.facts, model.created_at = dict(facts), self.clock()
             model.path, model.folder = path, folder
             mark_changed(session, "models")
-            return added(session, model)
+            added(session, model)
+        self.describe(model)
+        return model
 
     def base_path(self, base: BaseModel) -> Path:
         """The folder of a base model: its own, or the one in the data folder."""
@@ -122,6 +126,14 @@ class Store(JobShelf, PinShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonS
 
     # --- health -----------------------------------------------------------------------------------------------------
 
+    def check_pages(self) -> None:
+        """Look through the library's file for pages that make no sense: quicker than `integrity`, and finds less.
+
+        Raises:
+            StoreDamaged: there is one.
+        """
+        self._database.check_pages()
+
     def integrity(self) -> list[str]:
         """In sentences, what is wrong with the library's file; empty if nothing is. Reads all of it."""
         try:
@@ -141,6 +153,17 @@ class Store(JobShelf, PinShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonS
                 ]
         except (StoreError, DatabaseError) as error:
             return [str(error)]
+
+    def describe_all(self) -> None:
+        """Describe what is not described in its folder yet: the disk was full, or its process died before it could."""
+        for table, kind in DESCRIBED.items():
+            with self._database.reading() as session:
+                keys = session.execute(select(table.id, table.folder)).all()
+                folders = {id: self.files.path(kind, key) for id, key in keys if key}
+                bare = [id for id, folder in folders.items() if folder.is_dir() and not (folder / about.NAME).is_file()]
+                rows = [found(session, table, id) for id in bare]
+            for row in rows:
+                self.describe(row)
 
     def orphans(self, older_than_s: float = 0) -> list[Path]:
         """Published folders that no row points to: their process died before it could list them.

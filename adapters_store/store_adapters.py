@@ -145,9 +145,11 @@ class AdapterShelf(Shelf):
             if before is not None:
                 return before
             _check_references(session, facts)
-            row = Adapter(name=_unused(session, checked_name(name[:NAME_LENGTH])), created_at=self.clock(), **facts)
+            row = Adapter(name=unused_name(session, checked_name(name[:NAME_LENGTH])), created_at=self.clock(), **facts)
             mark_changed(session, "adapters", "jobs")
-            return added(session, row)
+            added(session, row)
+        self.describe(row)
+        return row
 
     def rename_adapter(self, id: int, name: str) -> Adapter:
         """Give an adapter another name. NameRefused if the name is empty, too long or in use."""
@@ -159,7 +161,9 @@ class AdapterShelf(Shelf):
                 raise NameRefused(f"There is already an adapter called {wanted}. Choose another name.")
             adapter.name = wanted
             mark_changed(session, "adapters", "jobs")
-            return settled(session, adapter)
+            settled(session, adapter)
+        self.describe(adapter)
+        return adapter
 
     def delete_adapter(self, id: int) -> None:
         """Take an adapter out of the library and its folder to the trash. Safe to call twice."""
@@ -183,7 +187,7 @@ class AdapterShelf(Shelf):
         with self._database.writing() as session:
             adapter = found(session, Adapter, id)
             if adapter.deleted_at is not None:
-                adapter.name = _unused(session, adapter.name)
+                adapter.name = unused_name(session, adapter.name)
                 adapter.deleted_at = None
                 mark_changed(session, "adapters", "jobs")
             return settled(session, adapter)
@@ -229,7 +233,7 @@ def _named(session: Session, name: str) -> int | None:
     return session.scalar(select(Adapter.id).where(Adapter.name == name, Adapter.deleted_at.is_(None)))
 
 
-def _unused(session: Session, name: str) -> str:
+def unused_name(session: Session, name: str) -> str:
     """`name`, or with the first suffix -2, -3, … that makes it unused."""
     tried, number = name, 1
     while _named(session, tried) is not None:

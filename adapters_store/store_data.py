@@ -72,7 +72,9 @@ class DataShelf(Shelf):
                 data.name, data.facts, data.deleted_at = checked_name(name), dict(facts), None
             data.folder = folder
             mark_changed(session, "data")
-            return added(session, data)
+            added(session, data)
+        self.describe(data)
+        return data
 
     def rows_path(self, data: DataSet) -> Path:
         """The file with the rows of a data set, one JSON object a line."""
@@ -93,7 +95,9 @@ class DataShelf(Shelf):
                 raise NameRefused(f"There is already a data set called {wanted}. Choose another name.")
             data.name = wanted
             mark_changed(session, "data", "jobs", "adapters")
-            return settled(session, data)
+            settled(session, data)
+        self.describe(data)
+        return data
 
     def note_about_data_set(self, id: int, **facts: Any) -> DataSet:
         """Add to what is known of a data set, in place of what was known under the same names."""

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from adapters_store.copies import PAUSE_SECONDS, keep_copy
 from adapters_store.errors import LeaseLost, StoreBusy, StoreError
 from adapters_store.files import DataFolder
 from adapters_store.states import LIVE
@@ -83,6 +84,7 @@ class Runner:
         self._watch = Watch(store)
         self._stop_seen: dict[int, float] = {}  # when a job's stop was first seen, monotonic
         self._looked_back = False
+        self._copy_due = 0.0  # monotonic
         self._herald = Herald(store)
         self._places: list[Place] | None = None  # asked for when the first run is to start
 
@@ -101,6 +103,7 @@ class Runner:
         self._watch_progress()
         self._start_next()
         self._herald.look()
+        self._keep_copy()
 
     def _look_back(self) -> None:
         """Do what the runner before may have left undone."""
@@ -189,6 +192,16 @@ class Runner:
         resume(self._store, job.id)
         self._store.clear_strays()
 
+    def _keep_copy(self) -> None:
+        """A copy of the library a day, looked after once an hour. Without one, work goes on."""
+        if time.monotonic() < self._copy_due:
+            return
+        self._copy_due = time.monotonic() + PAUSE_SECONDS
+        try:
+            keep_copy(self._store.files.database)
+        except (StoreError, OSError) as error:
+            log.warning("no copy of the library was made: %s", error)
+
     # --- starting -------------------------------------------------------------------------------------------------
 
     def _start_next(self) -> None:
@@ -260,6 +273,7 @@ def _tidy_and_serve(folder: DataFolder, ended: threading.Event, linger: float) -
         if swept:
             log.info("cleared away %s", ", ".join(map(str, swept)))
         store.files.empty_trash(TRASH_SECONDS)
+        store.describe_all()
         store.clear_strays()
         serve(store, ended, linger)
     finally:

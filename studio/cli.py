@@ -27,6 +27,7 @@ from studio.model_commands import models
 from studio.notice_commands import notices
 from studio.options import PLAIN, AsJson, Commands, DataDir, Detach, with_settings
 from studio.pin_commands import pin_checkpoint, unpin_checkpoint
+from studio.rebuild_command import rebuild_library
 from studio.suite_commands import commands as suites
 from studio.switch_commands import auto_resume, end_stalled, spare_memory
 from studio.terminal import facts, plain, print_json, say, show, table
@@ -54,6 +55,7 @@ app.add_typer(notices, name="notices")
 app.add_typer(suites, name="suites")
 app.command("compare")(compare)
 app.command("disk")(show_disk)
+app.command("rebuild")(rebuild_library)
 jobs.command("move")(move_job)
 jobs.command("pause")(pause_run)
 jobs.command("log")(show_log)

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from adapters_store.rebuild import ASIDE
 from adapters_store.states import LIVE
 from adapters_store.store import Store
 from studio import words
@@ -48,7 +49,7 @@ def uses(store: Store) -> list[Use]:
     places = {what: root / folder for what, folder in (_KINDS | _OTHERS).items()}
     goes = {what: sum(map(_size, paths)) for what, paths in _deletable(store).items()}
     found = [Use(what, _size(place), goes.get(what, 0)) for what, place in places.items()]
-    library = Use("library", sum(map(_size, root.glob("studio*.db*"))), 0)
+    library = Use("library", sum(map(_size, [*root.glob("studio*.db*"), root / "copies", root / ASIDE])), 0)
     return [*found, library, Use("merged models", sum(map(_size, _merged(store))), 0)]
 
 

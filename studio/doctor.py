@@ -8,10 +8,13 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from adapters_store.drives import network_drive
+from adapters_store.errors import StoreDamaged
 from adapters_store.files import locate
 from adapters_store.store import LIVE, Store, StoreError
 from adapters_store.tables import BaseModel, Checkpoint
@@ -97,13 +100,19 @@ def run(store: Store, *, deep: bool = False) -> Report:
         lambda: _strays(store),
         lambda: iter(_installation(store.files.root)),
     ]
-    return Report(store.files.root, [finding for check in checks for finding in check()])
+    return Report(store.files.root, [finding for check in checks for finding in _as_far_as_it_goes(check)])
+
+
+def _as_far_as_it_goes(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check finds until it needs what is damaged of the library; that is among the findings already."""
+    with suppress(StoreDamaged):
+        yield from check()
 
 
 def _database(store: Store) -> Iterator[Finding]:
     problems = store.integrity()
     for problem in problems:
-        mend = "Close the studio, move studio.db aside, and put a backup (studio-before-*.db or your own) in its place."
+        mend = "Close the studio, then make the library anew: python -m studio rebuild"
         yield Finding("database", "fault", problem, mend)
     if not problems:
         yield Finding("database", "ok", "The library is whole.")
@@ -213,7 +222,7 @@ def _strays(store: Store) -> Iterator[Finding]:
 
 
 def _installation(root: Path) -> list[Finding]:
-    return [*_versions(), _sqlite(), *_processor(), _room(root)]
+    return [*_versions(), _sqlite(), *_processor(), _room(root), *_drive(root)]
 
 
 def _versions() -> Iterator[Finding]:
@@ -258,3 +267,10 @@ def _room(root: Path) -> Finding:
     if free < NO_ROOM:
         return Finding("disk", "fault", says, mend)
     return Finding("disk", "warning", says, mend) if free < LITTLE_ROOM else Finding("disk", "ok", says)
+
+
+def _drive(root: Path) -> Iterator[Finding]:
+    kind = network_drive(root)
+    if kind is not None:
+        says = f"{root} is on a network drive ({kind}), where a power cut or a second machine can damage the library."
+        yield Finding("drive", "warning", says, "Choose a folder on a local disk with --data-dir.")

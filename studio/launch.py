@@ -16,12 +16,14 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
+from adapters_store.errors import StoreDamaged
 from adapters_store.states import LIVE
 from adapters_store.store import Store, StoreError
 from adapters_store.tables import Owner
@@ -30,6 +32,7 @@ from studio import actions
 from studio.edge import CommandFailed, UsageError, log_to
 from studio.following import follow
 from studio.guard import token_of
+from studio.rebuild_command import rebuild_library
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +53,23 @@ def serve(
 ) -> None:
     """Serve the page until Ctrl-C; where this data folder's page is open already, say and open its address.
 
+    A damaged library is offered to be made anew, if somebody is there to agree.
+
     Raises:
         UsageError: the address is not this machine's own.
-        CommandFailed: no port is free.
-        StoreError: the data folder cannot be used.
+        CommandFailed: no port is free, or a damaged library is to stay as it is.
+        StoreError: the data folder cannot be used; StoreDamaged, which says what to do, if its library is damaged.
     """
     check_host(host, port)
+    try:
+        _open_and_serve(data_dir, host, port, browser, allowed_hosts)
+    except StoreDamaged as error:
+        if not _agreed(error, data_dir):
+            raise
+        _open_and_serve(data_dir, host, port, browser, allowed_hosts)
+
+
+def _open_and_serve(data_dir: Path | None, host: str, port: int, browser: bool, allowed_hosts: Sequence[str]) -> None:
     store = actions.open_store(data_dir)
     root = store.files.root
     lock = FileLock(root / "page.lock")
@@ -65,12 +79,24 @@ def serve(
         _show_first(first, browser)
         return
     try:
-        _serve(store, listen(host, port), port, browser, [*allowed_hosts, host])
+        with listen(host, port) as listener:
+            _serve(store, listener, port, browser, [*allowed_hosts, host])
     finally:
         (root / "page.json").unlink(missing_ok=True)
         lock.release()
         _goodbye(store)
         store.close()
+
+
+def _agreed(error: StoreDamaged, data_dir: Path | None) -> bool:
+    """Whether a person who is told of the damage had the library made anew. CommandFailed if it is to stay as it is."""
+    if not sys.stdin.isatty():
+        return False
+    print(error, flush=True)
+    if input("Make it anew now? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise CommandFailed("Nothing was changed.")
+    rebuild_library(data_dir=data_dir)
+    return True
 
 
 def check_host(host: str, port: int = DEFAULT_PORT) -> None:
@@ -172,14 +198,14 @@ def _serve(store: Store, listener: socket.socket, asked: int, browser: bool, all
         showing.start()
 
     try:
-        _run(root, listener, started, allowed_hosts)
+        _run(store, listener, started, allowed_hosts)
     finally:
         closed.set()  # so that no half-drawn bar stays behind in the terminal
         if showing.is_alive():
             showing.join(GOODBYE_SECONDS)
 
 
-def _run(root: Path, listener: socket.socket, started: Callable[[], None], allowed_hosts: Sequence[str]) -> None:
+def _run(store: Store, listener: socket.socket, started: Callable[[], None], allowed_hosts: Sequence[str]) -> None:
     import uvicorn
 
     from studio.server import build_app
@@ -191,7 +217,11 @@ def _run(root: Path, listener: socket.socket, started: Callable[[], None], allow
             await super().startup(sockets)
             started()
 
-    app = build_app(root, allowed_hosts=allowed_hosts)
+    # Side by side: on a cold disk, looking through a large library takes a while.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        looked_through = beside.submit(store.check_pages)
+        app = build_app(store.files.root, allowed_hosts=allowed_hosts)
+        looked_through.result()
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GOODBYE_SECONDS
     )

@@ -166,7 +166,7 @@ def test_a_library_that_may_only_be_read_is_said_in_words(tmp_path: Path) -> Non
 @pytest.mark.parametrize("content", [b"this is not a database " * 400, b"SQLite format 3\0" + b"\xff" * 8000])
 def test_a_file_that_is_no_library_is_refused_in_words_and_left_alone(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "studio.db").write_bytes(content)
-    with pytest.raises(StoreError, match=r"is damaged\. It was left as it is"):
+    with pytest.raises(StoreError, match=r"is damaged\. Nothing was changed"):
         Store(tmp_path)
     assert (tmp_path / "studio.db").read_bytes() == content
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -167,3 +168,17 @@ def test_a_damaged_checkpoint_is_a_warning_since_its_run_passes_it_over(store: S
         "warning",
         True,
     )
+
+
+@pytest.mark.parametrize(("kind", "told"), [("nfs4", True), ("CIFS", True), ("ext4", False)])
+def test_a_data_folder_on_a_network_drive_is_a_warning(
+    store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, told: bool
+) -> None:
+    def drives(all: bool) -> list[SimpleNamespace]:
+        there = [("/", "nfs"), (str(store.files.root), kind), (str(store.files.root) + "-other", "nfs")]
+        return [SimpleNamespace(mountpoint=place, fstype=name) for place, name in there]
+
+    monkeypatch.setattr("psutil.disk_partitions", drives)
+    found = [finding for finding in doctor.run(store).findings if finding.check == "drive"]
+    assert bool(found) == told
+    assert all(kind in finding.says and "--data-dir" in finding.mend for finding in found)
