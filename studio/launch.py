@@ -84,7 +84,6 @@ def _open_and_serve(data_dir: Path | None, host: str, port: int, browser: bool, 
     finally:
         (root / "page.json").unlink(missing_ok=True)
         lock.release()
-        _goodbye(store)
         store.close()
 
 
@@ -226,8 +225,11 @@ def _run(store: Store, listener: socket.socket, started: Callable[[], None], all
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GOODBYE_SECONDS
     )
     signal.signal(signal.SIGTERM, _leave)
-    with suppress(KeyboardInterrupt):  # Ctrl-C is how one closes the page, not an error
-        Server(config).run(sockets=[listener])
+    try:
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how one closes the page, not an error
+            Server(config).run(sockets=[listener])
+    finally:
+        _goodbye(store)
 
 
 def _leave(*_: Any) -> NoReturn:

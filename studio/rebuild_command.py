@@ -102,4 +102,6 @@ def _text(made: rebuild.Rebuilt) -> str:
 
 
 def _counts(rows: dict[str, int]) -> str:
-    return ", ".join(f"{rows.get(table, 0):,} {name}" for table, name in COUNTED.items())
+    """Such as "1 adapter, 3 data sets": all that there is, in the order of COUNTED."""
+    there = [(rows.get(table, 0), name) for table, name in COUNTED.items() if rows.get(table, 0)]
+    return ", ".join(f"{count:,} {name if count > 1 else name.removesuffix('s')}" for count, name in there) or "nothing"

@@ -205,6 +205,14 @@ def test_an_adapter_that_a_copy_does_not_know_is_listed_by_its_folder_under_its_
     store.close()
 
 
+def test_what_came_of_it_is_told_in_words(root: Path) -> None:
+    (root / "studio.db").unlink()
+    told = Terminal(root).run("rebuild").stdout
+    assert f"It holds {ADAPTERS} adapters, 1 base model, 3 data sets." in told
+    assert "There is no good copy." in told
+    assert f"Listed by what their folders say: {ADAPTERS + 1 + 3}." in told
+
+
 def test_folders_that_nothing_is_known_of_are_put_aside_and_not_deleted(root: Path) -> None:
     mute = sorted(on_disk(root))[0]
     (root / "adapters" / mute / "about.json").unlink()
@@ -283,6 +291,7 @@ def test_a_page_that_is_started_on_a_damaged_library_ends_with_a_sentence(root: 
     assert told.returncode == 1
     assert "python -m studio rebuild" in told.stderr
     assert "Traceback" not in told.stderr + told.stdout
+    assert "closed" not in told.stdout, "it never was open"
 
 
 def test_a_copy_is_made_once_a_day_and_the_newest_three_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
