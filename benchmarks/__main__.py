@@ -1,9 +1,12 @@
 """Runs the benchmarks, prints their tables and writes docs/benchmarks.md.
 
     make bench        (or: python -m benchmarks [PART...] [--quick] [--base FOLDER] [--threads N] [--prefix WORDS])
+    python -m benchmarks training --set short-system
 
 Each part has a section of its own in the document, with the machine and the versions it was measured on, so one part
-can be measured again without the others. A quick run only prints. Knows nothing about what the parts measure.
+can be measured again without the others; so can one data set of the part that compares training: the rows about it
+are replaced, and a line above the table says when and where. A quick run only prints. Knows nothing about what the
+parts measure.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import machine
+from benchmarks.data_sets import TITLES
 from benchmarks.table import Options, Row, markdown
 from engine import starter
 
@@ -41,14 +45,16 @@ medians. A target that was missed says **no**: it is a finding, and what was tri
 def main() -> None:
     """Measure the parts that were asked for, all of them by default."""
     given = _arguments()
-    options = Options(given.base or _starter(), given.quick, given.threads, tuple(shlex.split(given.prefix)))
+    options = Options(given.base or _starter(), given.quick, given.threads, tuple(shlex.split(given.prefix)), given.set)
     for part in given.parts or PARTS:
         if importlib.util.find_spec(f"benchmarks.{part}") is None:
             continue
         rows: list[Row] = importlib.import_module(f"benchmarks.{part}").rows(options)
         section = _section(part, rows, options)
         print(section, flush=True)
-        if not given.quick:
+        if given.set and not given.quick:
+            write_some(DOCUMENT, part, TITLES[given.set], section)
+        elif not given.quick:
             write(DOCUMENT, part, section)
 
 
@@ -59,7 +65,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--base", type=Path, help="folder of the starter model; if not given, fetched once")
     parser.add_argument("--threads", type=int, default=2, help="of every measured process")
     parser.add_argument("--prefix", default="", help="words before every measured command, like 'taskset -c 0,1'")
+    parser.add_argument("--set", choices=list(TITLES), default="", help="of training: measure this data set alone")
     given = parser.parse_args()
+    if given.set and given.parts != ["training"]:
+        parser.error("--set is for training alone: python -m benchmarks training --set NAME")
     unknown = [part for part in given.parts if part not in PARTS]
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
@@ -90,6 +99,29 @@ def write(document: Path, part: str, section: str) -> None:
             kept[name] = f"## {title}\n" + after.partition("\n## ")[0].rstrip() + "\n"
     kept[part] = section
     document.write_text("\n".join([HEADER, *(kept[name] for name in PARTS if name in kept)]), "utf-8")
+
+
+def write_some(document: Path, part: str, about: str, section: str) -> None:
+    """Put the rows of `section` whose first cell speaks of `about` in the place of those of the document.
+
+    Raises:
+        SystemExit: if the document has no such rows, so that nobody could tell where they belong.
+    """
+    _, _, after = document.read_text("utf-8").partition(f"## {PARTS[part]}\n")
+    old = after.partition("\n## ")[0].strip().splitlines()
+    at = [number for number, line in enumerate(old) if _speaks_of(line, about)]
+    if not at:
+        raise SystemExit(f"{document} has no rows about {about}. Measure the whole part first: benchmarks {part}")
+    new = section.splitlines()
+    told = f"Rows about {about}, {new[2]}"
+    kept = [line for number, line in enumerate(old) if number not in at and not line.startswith(f"Rows about {about},")]
+    place = at[0] - sum(line.startswith(f"Rows about {about},") for line in old[: at[0]])
+    lines = [*kept[:place], *(line for line in new if _speaks_of(line, about)), *kept[place:]]
+    write(document, part, "\n".join([f"## {PARTS[part]}", "", lines[0], told, *lines[1:], ""]))
+
+
+def _speaks_of(line: str, about: str) -> bool:
+    return line.startswith("| ") and about in line.split(" | ")[0]
 
 
 if __name__ == "__main__":

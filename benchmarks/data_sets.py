@@ -25,6 +25,12 @@ SYSTEM = (
     "null where the message does not say, and never guess."
 )
 
+TITLES = {
+    "long-system": "instructions under a long system prompt",
+    "uneven": "long, uneven answers",
+    "short-system": "instructions under a short system prompt",
+}
+
 Row = dict[str, Any]
 
 
@@ -41,14 +47,12 @@ def data_set(name: str, rows: int) -> DataSet:
     """The set of that name with `rows` training rows: short-system, long-system or uneven."""
     if name == "uneven":
         made = [_uneven(number) for number in range(rows + VALIDATION_ROWS)]
-        return DataSet("long, uneven answers", made[:rows], made[rows:])
+        return DataSet(TITLES[name], made[:rows], made[rows:])
     train, held_out = (_sample("invoice-json", held_out) for held_out in (False, True))
-    title = "instructions under a short system prompt"
     if name == "long-system":
-        title = "instructions under a long system prompt"
         train, held_out = ([_under(SYSTEM, row) for row in some] for some in (train, held_out))
     chosen = random.Random("rows of the benchmark").sample(train, rows)
-    return DataSet(title, chosen, held_out[:VALIDATION_ROWS])
+    return DataSet(TITLES[name], chosen, held_out[:VALIDATION_ROWS])
 
 
 def _sample(name: str, held_out: bool) -> list[Row]:

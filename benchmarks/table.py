@@ -21,12 +21,14 @@ class Options:
         quick: a few minutes in all: fewer rounds, steps and rows.
         threads: of every process that computes.
         prefix: words put before each command that is measured, such as `taskset -c 0,1`.
+        set: the one data set that training is compared on; all if empty.
     """
 
     base: Path
     quick: bool = False
     threads: int = 2
     prefix: tuple[str, ...] = ()
+    set: str = ""
 
 
 @dataclass(frozen=True)

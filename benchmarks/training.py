@@ -85,9 +85,13 @@ class Outcome:
 
 
 def rows(options: Options) -> list[Row]:
-    """Measure on each data set, then how the cost grows with the rows."""
-    outcomes = [_outcome(heat, options) for heat in (QUICK if options.quick else HEATS)]
+    """Measure on each data set, then how the cost grows with the rows; on one set alone where one is chosen."""
+    some = QUICK if options.quick and not options.set else HEATS
+    heats = [heat for heat in some if options.set in ("", heat.set)]
+    outcomes = [_outcome(heat, options) for heat in heats]
     table = [row for outcome in outcomes for row in _table(outcome)]
+    if options.set:
+        return table
     steps = [figures for outcome in outcomes for figures in outcome.rounds["ours"]]
     return [*table, *growth.rows(options, steps)]
 

@@ -13,9 +13,9 @@ from peft import LoraConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import generation, processes
-from benchmarks.__main__ import PARTS, write
+from benchmarks.__main__ import PARTS, write, write_some
 from benchmarks.contestant import BATCH, run_settings
-from benchmarks.data_sets import data_set
+from benchmarks.data_sets import TITLES, data_set
 from benchmarks.table import Options, Row, markdown
 from benchmarks.work import Parted, operations, shared_prefix, size_of
 from engine import models
@@ -78,7 +78,7 @@ def test_time_is_parted_at_the_embedding_and_at_the_end_of_the_way_back() -> Non
     assert torch.autograd.backward.__name__ == "backward"
 
 
-@pytest.mark.parametrize("name", ["short-system", "long-system", "uneven"])
+@pytest.mark.parametrize("name", TITLES)
 def test_everybody_learns_the_same_rows_and_is_measured_on_others(name: str) -> None:
     made, again = data_set(name, 2 * BATCH), data_set(name, 2 * BATCH)
     assert made == again
@@ -115,3 +115,25 @@ def test_one_part_is_measured_again_and_the_others_stay(tmp_path: Path) -> None:
     assert text.count("measured in May") == len(PARTS) - 1
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(PARTS.values())
     assert text.index("measured in June") < text.index("measured in May")
+
+
+def test_one_data_set_is_measured_again_and_the_rows_of_others_stay(tmp_path: Path) -> None:
+    document, (one, other) = tmp_path / "benchmarks.md", [TITLES[name] for name in ("short-system", "uneven")]
+
+    def section(month: str, *about: str) -> str:
+        rows = [Row(f"Speed on {title}", f"measured in {month}") for title in about]
+        return f"## Training\n\n{month}: a machine\n\n{markdown(rows)}\n"
+
+    write(document, "training", section("May", other, one, "growing"))
+    write(document, "page", "## Page and command line\n\n| load | measured in May |\n")
+    for month in ("June", "July"):
+        write_some(document, "training", one, section(month, one))
+    _, training, page = document.read_text("utf-8").split("\n## ")
+    assert training.count("measured in") == 3
+    assert training.splitlines()[2:4] == ["May: a machine", f"Rows about {one}, July: a machine"]
+    assert [line.split(" | ")[:2] for line in training.splitlines()[7:10]] == [
+        [f"| Speed on {other}", "measured in May"],
+        [f"| Speed on {one}", "measured in July"],
+        ["| Speed on growing", "measured in May"],
+    ]
+    assert "measured in May" in page
