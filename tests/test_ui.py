@@ -187,6 +187,14 @@ def test_every_served_file_has_an_address_that_changes_with_it() -> None:
         static_url("../page.py")
 
 
+def test_the_kinds_of_files_that_are_read_are_listed_in_full_or_not_at_all() -> None:
+    files = [path.read_text("utf-8") for name, path in static_files().items() if not name.startswith("plotly")]
+    listed = [line for text in files for line in re.findall(r'"([^"\n]*JSONL, JSON[^"\n]*)"', text)]
+    assert listed
+    for line in listed:
+        assert all(kind in line for kind in ("CSV", "TSV", "Parquet", "text", "Markdown", "gzipped")), line
+
+
 def test_the_head_asks_only_this_server() -> None:
     assert all(address.startswith("/static/") for address in re.findall(r'(?:href|src)="([^"]+)"', page_head()))
 
