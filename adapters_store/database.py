@@ -52,7 +52,7 @@ class Database:
         with self.reading() as session:
             said = session.scalar(text("PRAGMA quick_check(1)"))
         if said != "ok":
-            raise StoreDamaged(_DAMAGED.format(path=self.path, folder=self.path.parent))
+            raise _damaged(self.path)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -228,18 +228,25 @@ def said_in_words(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         _raise_in_words(error, path)
         raise
+    except UnicodeDecodeError as error:  # a name in the schema is no text
+        raise _damaged(path) from error
 
 
 def _raise_in_words(error: sqlite3.Error, path: Path) -> None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise _busy(path) from error
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        raise StoreDamaged(_DAMAGED.format(path=path, folder=path.parent)) from error
+    # What the driver itself cannot read as text has no code.
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith("Could not decode to UTF-8"):
+        raise _damaged(path) from error
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and read_only(path.parent):
         raise StoreError(_READ_ONLY.format(folder=path.parent)) from error
     if code in _SENTENCES:
         raise StoreError(_SENTENCES[code].format(path=path, folder=path.parent)) from error
+
+
+def _damaged(path: Path) -> StoreDamaged:
+    return StoreDamaged(_DAMAGED.format(path=path, folder=path.parent))
 
 
 def _busy(path: Path) -> StoreBusy:

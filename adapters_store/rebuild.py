@@ -53,7 +53,7 @@ class Rebuilt:
 
 
 def whole(root: Path) -> bool:
-    """Whether the library of a data folder is as it should be. Reads all of it.
+    """Whether the library of a data folder is as it should be, and lists what it has listed before. Reads all of it.
 
     Raises:
         StoreError: it cannot be told, or nothing can be done here: it is busy, or was made by a newer version.
@@ -63,7 +63,7 @@ def whole(root: Path) -> bool:
     except StoreDamaged:
         return False
     try:
-        return not store.integrity()
+        return not store.integrity() and not store.forgotten()
     finally:
         store.close()
 
@@ -76,10 +76,13 @@ def rebuild(root: Path) -> Rebuilt:
     """
     files = DataFolder(root)
     aside = _new_folder(root / ASIDE)
-    moved = _move_library(files.database.parent, aside)
+    moved: list[Path] = []
     try:
         with _scratch(files) as scratch:
             made = _make(files, aside, scratch)
+            _check(scratch / "new.db", root)
+            # Last: one who dies before this leaves the damaged library where it is looked for.
+            moved = _move_library(root, aside)
             _settle(scratch / "new.db", files.database)
     except BaseException:
         for file in moved:
@@ -118,15 +121,19 @@ def _scratch(files: DataFolder) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _settle(made: Path, target: Path) -> None:
-    """Put the new library, which is whole, in its place for good."""
+def _check(made: Path, root: Path) -> None:
+    """See that the new library is whole and on the disk. StoreError if it is not."""
     with closing(sqlite3.connect(made)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         said = connection.execute("PRAGMA integrity_check").fetchone()[0]
     if said != "ok":
-        raise StoreError(f"The new library is not whole ({said}). Check the disk of {target.parent}, then try again.")
+        raise StoreError(f"The new library is not whole ({said}). Check the disk of {root}, then try again.")
     with made.open("r+b") as file:
         os.fsync(file.fileno())
+
+
+def _settle(made: Path, target: Path) -> None:
+    """Put the new library in its place for good."""
     made.rename(target)
     manifest.sync_folder(target.parent)
 
@@ -136,12 +143,12 @@ def _make(files: DataFolder, aside: Path, scratch: Path) -> Rebuilt:
     upgrade(new)
     engine = write_engine(new, foreign_keys=False)
     try:
-        revision = _fill(engine, made, aside, scratch, files.database)
+        revision = _fill(engine, made, files.database, scratch)
         with Session(engine, expire_on_commit=False) as session, session.begin():
             listed = Relisted(session, files)
             listed.agree_with_disk()
-            made.from_folders, made.unlisted = listed.from_folders, listed.unlisted
             _drop_dangling(session)
+            made.from_folders, made.unlisted = listed.from_folders, listed.unlisted()
             _raise_revision(session, revision)
             made.counts = {t.name: session.scalar(select(func.count()).select_from(t)) or 0 for t in _tables()}
     finally:
@@ -156,10 +163,10 @@ def _tables() -> list[Table]:
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _fill(engine: Engine, made: Rebuilt, aside: Path, scratch: Path, library: Path) -> int:
+def _fill(engine: Engine, made: Rebuilt, library: Path, scratch: Path) -> int:
     """Take over what the damaged library still tells, then what a copy tells; the greatest revision that was seen."""
     revisions = [0]
-    damaged = _working_copy(aside, scratch)
+    damaged = _working_copy(library.parent, scratch)
     for table in _tables():
         rows, complete = readable(damaged, table) if damaged else ([], False)
         if not complete:
@@ -174,14 +181,14 @@ def _fill(engine: Engine, made: Rebuilt, aside: Path, scratch: Path, library: Pa
     return max(revisions)
 
 
-def _working_copy(aside: Path, scratch: Path) -> Path | None:
+def _working_copy(root: Path, scratch: Path) -> Path | None:
     """A copy of the damaged library to read from, of the newest schema; None if SQLite takes it for no library."""
     for names in (("studio.db", "studio.db-wal"), ("studio.db",)):
         folder = _new_folder(scratch / "damaged")
         for name in names:
-            if (aside / name).exists():
-                shutil.copyfile(aside / name, folder / name)
-        with suppress(StoreError, sqlite3.Error, OSError):
+            if (root / name).exists():
+                shutil.copyfile(root / name, folder / name)
+        with suppress(StoreError, sqlite3.Error, OSError, UnicodeDecodeError):
             if schema_of(folder / "studio.db") == known_schemas()[-1]:
                 return folder / "studio.db"
     return None

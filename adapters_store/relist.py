@@ -5,6 +5,7 @@ What is listed and not there counts as deleted; what is there and not listed is 
 """
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -23,12 +24,11 @@ class Relisted:
 
     Attributes:
         from_folders: how many were listed by what their folders say.
-        unlisted: folders that could not be: they say nothing, are not whole, or their run is not known.
     """
 
     def __init__(self, session: Session, files: DataFolder) -> None:
         self._session, self._files = session, files
-        self.from_folders, self.unlisted = 0, list[tuple[Kind, str]]()
+        self.from_folders = 0
         self._there = {kind: set(files.published(kind)) for kind in KINDS}
 
     def agree_with_disk(self) -> None:
@@ -37,10 +37,29 @@ class Relisted:
         for table, kind in DESCRIBED.items():
             known = set(self._session.scalars(select(table.folder)))
             for key in sorted(self._there[kind] - known):
-                if not self._list(table, kind, key):
-                    self.unlisted.append((kind, key))
-        known = set(self._session.scalars(select(Checkpoint.folder)))
-        self.unlisted += [("checkpoints", key) for key in sorted(self._there["checkpoints"] - known)]
+                self._list(table, kind, key)
+        self._bring_back_parents()
+
+    def unlisted(self) -> list[tuple[Kind, str]]:
+        """Folders that no row stands for: they say nothing, are not whole, or what they belong to is not known."""
+        columns = {kind: table.folder for table, kind in DESCRIBED.items()} | {"checkpoints": Checkpoint.folder}
+        known = {kind: set(self._session.scalars(select(column))) for kind, column in columns.items()}
+        return [(kind, key) for kind in KINDS for key in sorted(self._there[kind] - known[kind])]
+
+    def _bring_back_parents(self) -> None:
+        """List the base model and the data set of adapters that are known and whose own rows are lost."""
+        models, sets = (set(self._session.scalars(select(table.id))) for table in (BaseModel, DataSet))
+        for adapter in self._session.scalars(select(Adapter)).all():
+            if adapter.base_model_id in models and adapter.data_set_id in {None, *sets}:
+                continue
+            with suppress(StoreError, KeyError, TypeError, ValueError):
+                self._belongs(adapter, about.read(self._files.path("adapters", adapter.folder)))
+
+    def _belongs(self, adapter: Adapter, told: dict[str, Any]) -> None:
+        base = self._same_or_new(BaseModel, told["base_model"])
+        data = self._same_or_new(DataSet, told["data_set"]) if told["data_set"] else None
+        self._session.flush()
+        adapter.base_model_id, adapter.data_set_id = base.id, data.id if data else None
 
     def _let_go_of_lost(self) -> None:
         """What is listed and not there counts as deleted; what is there and counts as deleted is listed again."""
@@ -55,16 +74,16 @@ class Relisted:
         gone = Checkpoint.folder.not_in(self._there["checkpoints"])
         self._session.execute(delete(Checkpoint).where(gone))
 
-    def _list(self, table: Any, kind: Kind, key: str) -> bool:
-        """List a folder by what it says of itself; whether it could be."""
+    def _list(self, table: Any, kind: Kind, key: str) -> None:
+        """List a folder by what it says of itself, if that makes sense and it is whole."""
         folder = self._files.path(kind, key)
         try:
             told = about.read(folder)
             if not manifest.complete(folder):
-                return False
+                return
             row = self._adapter(told) if table is Adapter else self._same_or_new(table, told)
             if row.folder != key and row.folder in self._there[kind]:  # the same, and listed where it lies already
-                return False
+                return
             row.folder = key
             if isinstance(row, BaseModel):
                 row.path = None
@@ -72,17 +91,13 @@ class Relisted:
                 row.deleted_at = None
             self._session.flush()
         except (StoreError, KeyError, TypeError, ValueError):
-            return False
+            return
         self.from_folders += 1
-        return True
 
     def _adapter(self, told: dict[str, Any]) -> Adapter:
-        base = self._same_or_new(BaseModel, told["base_model"])
-        data = self._same_or_new(DataSet, told["data_set"]) if told["data_set"] else None
-        self._session.flush()
         adapter: Adapter = self._new(Adapter, told)
         adapter.name = unused_name(self._session, str(told["name"]))
-        adapter.base_model_id, adapter.data_set_id = base.id, data.id if data else None
+        self._belongs(adapter, told)
         adapter.deleted_at = None
         self._session.add(adapter)
         return adapter

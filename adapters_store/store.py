@@ -174,7 +174,7 @@ class Store(JobShelf, PinShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonS
 
     def trash_orphans(self, older_than_s: float = 3600) -> list[Path]:
         """Move the orphans to the trash, from where they can still be brought back by hand; where they were."""
-        unlisted = self._unlisted(older_than_s)
+        unlisted = [(kind, key) for kind, key in self._unlisted(older_than_s) if not self._described(kind, key)]
         for kind, key in unlisted:
             self.files.to_trash(kind, key)
         return [self.files.path(kind, key) for kind, key in unlisted]
@@ -195,8 +195,15 @@ class Store(JobShelf, PinShelf, CurveShelf, AdapterShelf, DataShelf, ComparisonS
             listed = {*session.scalars(select(Adapter.folder)), *session.scalars(select(BaseModel.folder))}
         # What was there before, and is of nobody who works now, has been listed by now or never will be.
         for kind, key in there:
-            if key not in listed and not at_work & MAKERS[kind]:
+            if key not in listed and not at_work & MAKERS[kind] and not self._described(kind, key):
                 self.files.to_trash(kind, key)
+
+    def forgotten(self) -> list[Path]:
+        """Published folders that were listed once, and that no row points to any more: rows were lost."""
+        return [self.files.path(kind, key) for kind, key in self._unlisted(0) if self._described(kind, key)]
+
+    def _described(self, kind: Kind, key: str) -> bool:
+        return (self.files.path(kind, key) / about.NAME).is_file()
 
     def _unlisted(self, older_than_s: float) -> list[tuple[Kind, str]]:
         with self._database.reading() as session:

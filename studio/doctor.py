@@ -210,12 +210,14 @@ def _jobs(store: Store) -> Iterator[Finding]:
 
 
 def _strays(store: Store) -> Iterator[Finding]:
-    leftovers, orphans = store.files.leftovers(), store.orphans()
+    leftovers, orphans, forgotten = store.files.leftovers(), store.orphans(), store.forgotten()
     for path in leftovers:
         mend = "It goes by itself when the studio is started; or delete it."
         yield Finding("leftovers", "warning", f"{path} was left by a process that is gone.", mend)
     for path in orphans:
         mend = "It goes to the trash when the studio starts a runner; or move it away or delete it."
+        if path in forgotten:
+            mend = "The library listed it once. Close the studio and list it again: python -m studio rebuild"
         yield Finding("orphans", "fault", f"{path} belongs to nothing in the library.", mend)
     if not leftovers and not orphans:
         yield Finding("leftovers", "ok", "No folder is left over.")

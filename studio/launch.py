@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from filelock import FileLock, Timeout
 
 from adapters_store.errors import StoreDamaged
+from adapters_store.files import locate
 from adapters_store.states import LIVE
 from adapters_store.store import Store, StoreError
 from adapters_store.tables import Owner
@@ -61,6 +62,7 @@ def serve(
         StoreError: the data folder cannot be used; StoreDamaged, which says what to do, if its library is damaged.
     """
     check_host(host, port)
+    data_dir = locate(data_dir).expanduser().absolute()  # before the page stands elsewhere; see _settle_in
     try:
         _open_and_serve(data_dir, host, port, browser, allowed_hosts)
     except StoreDamaged as error:

@@ -23,7 +23,7 @@ from jobs import process
 from jobs.runner import Runner
 from studio import launch
 from studio.edge import CommandFailed
-from tests.furnish import add_adapter, furnish
+from tests.furnish import FACTS, add_adapter, furnish
 from tests.terminal import Terminal
 
 PAGE = 4096
@@ -174,6 +174,82 @@ def test_the_rows_around_a_damaged_page_are_kept(root: Path) -> None:
     store.close()
 
 
+def _damage_table(root: Path, name: str) -> None:
+    """Noise in the first page of a table."""
+    with closing(sqlite3.connect(root / "studio.db")) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
+    _write(root / "studio.db", (page - 1) * PAGE, random.Random(page).randbytes(PAGE))
+
+
+def test_adapters_outlive_the_row_of_a_base_model_that_lies_elsewhere(tmp_path: Path) -> None:
+    """Nothing in the data folder tells of such a model but its adapters."""
+    store = Store(tmp_path / "data")
+    base = store.add_base_model(
+        name="mine", source="folder", path=str(tmp_path), folder=None, fingerprint="sha256:mine", facts=FACTS
+    )
+    made = [add_adapter(store, base, None, f"adapter {number}") for number in range(3)]
+    store.close()
+    _damage_table(tmp_path / "data", "base_model")
+    assert Terminal(tmp_path / "data").json("rebuild")["rows"]["adapters"] == 3
+    store = Store(tmp_path / "data")
+    assert {adapter.id for adapter in store.adapters()[0]} == {adapter.id for adapter in made}
+    assert {adapter.base_model.path for adapter in store.adapters()[0]} == {str(tmp_path)}
+    store.close()
+
+
+def test_checkpoints_of_a_run_whose_row_is_lost_are_put_aside(root: Path) -> None:
+    store = Store(root)
+    job = store.submit("train", "half done", {}, base_model_id=store.base_models()[0].id)
+    token = store.claim(job.id, process.identify()).token  # type: ignore[union-attr]
+    with store.files.draft("checkpoints") as draft:
+        (draft.path / "state").write_bytes(b"numbers")
+        key = draft.publish()
+    store.add_checkpoint(job.id, token, step=1, folder=key)
+    store.close()
+    _damage_table(root, "job")
+    made = Terminal(root).json("rebuild")
+    assert made["put_aside"] == [f"checkpoints/{key}"]
+    assert (Path(made["damaged"]) / "checkpoints" / key / "state").read_bytes() == b"numbers"
+
+
+def test_a_schema_that_is_no_text_is_a_damaged_library(root: Path) -> None:
+    library = root / "studio.db"
+    _write(library, library.read_bytes().index(b"tablemetricmetric") + 5, b"\xd8\x20")
+    for words in (["adapters", "list"], ["doctor"]):
+        told = Terminal(root).run(*words)
+        assert told.returncode == 1
+        assert "python -m studio rebuild" in told.stdout + told.stderr
+        assert "Traceback" not in told.stderr
+    assert Terminal(root).json("rebuild")["rows"]["adapters"] == ADAPTERS
+
+
+def test_folders_whose_rows_went_with_the_log_stay_and_are_listed_again(root: Path) -> None:
+    shutil.copyfile(root / "studio.db", root.parent / "before")
+    store = Store(root)
+    add_adapter(store, store.base_models()[0], None, "made later")
+    store.close()
+    shutil.copyfile(root.parent / "before", root / "studio.db")
+    store = Store(root)
+    store.clear_strays()
+    store.trash_orphans(0)
+    store.close()
+    assert "python -m studio rebuild" in Terminal(root).run("doctor").stdout
+    assert Terminal(root).json("rebuild")["rows"]["adapters"] == ADAPTERS + 1
+
+
+def test_one_who_dies_while_rebuilding_leaves_the_damaged_library_in_its_place(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        assert (root / "studio.db").exists()
+        raise KeyboardInterrupt
+
+    zeros(0, PAGE)(root / "studio.db")
+    monkeypatch.setattr("adapters_store.rebuild._check", dies)
+    with pytest.raises(KeyboardInterrupt):
+        rebuild.rebuild(root)
+
+
 def test_what_cannot_be_read_comes_from_the_newest_good_copy(root: Path) -> None:
     library = root / "studio.db"
     assert copies.keep_copy(library) is not None
@@ -267,6 +343,7 @@ def test_the_studio_offers_to_rebuild_when_it_is_started(
     opened: list[list[str]] = []
 
     def look_through(store: Store, *_: object) -> None:
+        monkeypatch.chdir(root / "temp")  # as the page does; the folder was named from elsewhere
         store.check_pages()
         opened.append(store.integrity())
 
@@ -279,7 +356,8 @@ def test_the_studio_offers_to_rebuild_when_it_is_started(
         launch.serve(root, port=0)
     assert "is damaged" in capsys.readouterr().out
     monkeypatch.setattr("builtins.input", lambda question: "y")
-    launch.serve(root, port=0)
+    monkeypatch.chdir(root.parent)
+    launch.serve(Path(root.name), port=0)
     assert opened == [[]]
     assert "made anew" in capsys.readouterr().out
 
