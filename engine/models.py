@@ -235,11 +235,14 @@ def max_length(config: Any) -> int:
     return 2048
 
 
+BESIDE = ("manifest.json", "about.json")  # what a library adds to a folder of its own; no part of the model
+
+
 def fingerprint(path: Path) -> str:
     """SHA-256 over names and contents of config, tokenizer and weights: the identity of a base model."""
     total = hashlib.sha256()
     for file in sorted(path.iterdir()):
-        if file.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"} and file.name != "manifest.json":
+        if file.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"} and file.name not in BESIDE:
             with file.open("rb") as handle:
                 total.update(f"{file.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
     return f"sha256:{total.hexdigest()}"

@@ -1,12 +1,14 @@
 """Base models: what is a usable folder, what it is made of, where it runs."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from adapters_store.store import Store
 from engine import models, tokenizer_config
 from engine.models import Hardware, ModelError, choose_device
 from tests.tiny import make_tiny_model
@@ -170,3 +172,14 @@ def test_weights_of_the_base_are_trained_in_fp32_whatever_the_gpu_computes() -> 
     assert "own weights are trained" in chosen.why
     alone = models.Hardware(cpu_threads=2)
     assert models.choose_device(alone, base_trained=True) == models.choose_device(alone)
+
+
+def test_what_the_library_keeps_in_the_folder_of_a_model_is_no_part_of_it(store: Store, folder: Path) -> None:
+    before = models.fingerprint(folder)
+    with store.files.draft("models") as draft:
+        shutil.copytree(folder, draft.path, dirs_exist_ok=True)
+        key = draft.publish()
+    facts = models.describe(folder)
+    base = store.add_base_model(name="tiny", source="gguf", path=None, folder=key, fingerprint=before, facts=facts)
+    assert {"about.json", "manifest.json"} <= {file.name for file in store.base_path(base).iterdir()}
+    assert models.fingerprint(store.base_path(base)) == before

@@ -64,6 +64,7 @@ def test_each_method_shows_its_own_settings_and_counts_what_it_trains(page: Page
     page.get_by_role("spinbutton", name="Prompt length").fill("7")
     expect(trained(page)).to_contain_text(counted(studio, method="prompt", prompt_tokens=7))
     choose(page, "Method", "Last blocks")
+    expect(trained(page)).to_contain_text(counted(studio, method="blocks"))
     page.get_by_role("spinbutton", name="Trained blocks").fill("1")
     expect(trained(page)).to_contain_text(counted(studio, method="blocks", blocks=1))
     expect(page.get_by_text("Its own files stay as they are.")).to_be_visible()
