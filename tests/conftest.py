@@ -160,3 +160,20 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.foreign import plain_adapter
 
     return plain_adapter(tmp_path_factory.mktemp("sound") / "adapter")
+
+
+@pytest.fixture(scope="session")
+def _stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with adapters, a run and its curve. Nobody changes it."""
+    from tests.damages import stock
+
+    root = tmp_path_factory.mktemp("stocked") / "data"
+    stock(root)
+    return root
+
+
+@pytest.fixture
+def root(_stocked: Path, tmp_path: Path) -> Path:
+    """A copy of that data folder, to be damaged."""
+    shutil.copytree(_stocked, tmp_path / "data")
+    return tmp_path / "data"

@@ -7,127 +7,18 @@ deleted or exchanged. What the disk holds is the measure: afterwards exactly tha
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from adapters_store import copies, rebuild
-from adapters_store.errors import StoreDamaged
 from adapters_store.store import Store
 from jobs import process
-from jobs.runner import Runner
 from studio import launch
-from studio.edge import CommandFailed
-from tests.furnish import FACTS, add_adapter, furnish
+from tests.damages import ADAPTERS, DAMAGES, PAGE, STEPS, Damage, cut_to, on_disk, write, zeros
+from tests.furnish import FACTS, add_adapter
 from tests.terminal import Terminal
-
-PAGE = 4096
-ADAPTERS, STEPS = 30, 2000
-Damage = Callable[[Path], None]
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with adapters, a run and its curve. Nobody changes it."""
-    root = tmp_path_factory.mktemp("sound") / "data"
-    store = Store(root)
-    base, data = furnish(store)
-    job = store.submit("train", "curve", {}, base_model_id=base.id, data_set_id=data.id)
-    token = store.claim(job.id, process.identify()).token  # type: ignore[union-attr]
-    metrics = [{"step": step, "loss": 1 / (1 + step)} for step in range(STEPS)]
-    store.move(job.id, "running", why="", who="worker", token=token)
-    store.report(job.id, token, metrics=metrics)
-    store.move(job.id, "failed", why="The test ended it.", who="worker", token=token)
-    for number in range(ADAPTERS):
-        add_adapter(store, base, data, f"adapter {number}", settings={"note": "x" * 400}, job_id=job.id)
-    store.close()
-    with closing(sqlite3.connect(root / "studio.db")) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return root
-
-
-@pytest.fixture
-def root(sound: Path, tmp_path: Path) -> Path:
-    """A copy of the data folder, to be damaged."""
-    shutil.copytree(sound, tmp_path / "data")
-    return tmp_path / "data"
-
-
-# --- damages ------------------------------------------------------------------------------------------------------
-
-
-def page_of_noise(place: float) -> Damage:
-    """A page somewhere in the file, the first one left out, holds something else."""
-
-    def damage(library: Path) -> None:
-        number = 1 + int(place * (library.stat().st_size // PAGE - 1))
-        _write(library, number * PAGE, random.Random(place).randbytes(PAGE))
-
-    return damage
-
-
-def zeros(start: int, length: int) -> Damage:
-    return lambda library: _write(library, start, bytes(length))
-
-
-def cut_to(share: float) -> Damage:
-    def damage(library: Path) -> None:
-        with library.open("r+b") as file:
-            file.truncate(int(share * library.stat().st_size))
-
-    return damage
-
-
-def schema_of_noise(library: Path) -> None:
-    _write(library, 200, random.Random(0).randbytes(PAGE - 200))
-
-
-def exchanged(library: Path) -> None:
-    library.write_text("This was once a library.\n" * 1000)
-
-
-def another_program(library: Path) -> None:
-    library.unlink()
-    with closing(sqlite3.connect(library)) as connection:
-        connection.execute("CREATE TABLE note (text TEXT)")
-
-
-def many_pages_of_noise(library: Path) -> None:
-    chance = random.Random(1)
-    for number in chance.sample(range(1, library.stat().st_size // PAGE), 12):
-        _write(library, number * PAGE, chance.randbytes(PAGE))
-
-
-def _write(library: Path, place: int, content: bytes) -> None:
-    with library.open("r+b") as file:
-        file.seek(place)
-        file.write(content)
-
-
-DAMAGES: dict[str, Damage] = {
-    **{f"noise in the page at {place:.2f}": page_of_noise(place) for place in (n / 8 for n in range(8))},
-    "noise in twelve pages": many_pages_of_noise,
-    "head of zeros": zeros(0, 100),
-    "first page of zeros": zeros(0, PAGE),
-    "first half of zeros": zeros(0, 30 * PAGE),
-    "noise in the schema": schema_of_noise,
-    "cut to a half": cut_to(0.5),
-    "cut to a tenth": cut_to(0.1),
-    "cut to most, not at a page": cut_to(0.987),
-    "emptied": cut_to(0.0),
-    "deleted": Path.unlink,
-    "exchanged for text": exchanged,
-    "exchanged for another program's": another_program,
-}
-
-
-def on_disk(root: Path) -> set[str]:
-    return {path.name for path in (root / "adapters").iterdir()}
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
@@ -164,7 +55,7 @@ def test_the_rows_around_a_damaged_page_are_kept(root: Path) -> None:
         root_page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'metric'").fetchone()[0]
     head = library.read_bytes()[(root_page - 1) * PAGE :][:PAGE]
     some_leaf = int.from_bytes(head[8:12], "big")  # the right-most child of the table's first page
-    _write(library, (some_leaf - 1) * PAGE, random.Random(3).randbytes(PAGE))
+    write(library, (some_leaf - 1) * PAGE, random.Random(3).randbytes(PAGE))
     made = Terminal(root).json("rebuild")
     assert made["not_read_in_full"] == ["metric"]
     assert STEPS - 400 < made["rows"]["measured steps"] < STEPS
@@ -178,7 +69,7 @@ def _damage_table(root: Path, name: str) -> None:
     """Noise in the first page of a table."""
     with closing(sqlite3.connect(root / "studio.db")) as connection:
         page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
-    _write(root / "studio.db", (page - 1) * PAGE, random.Random(page).randbytes(PAGE))
+    write(root / "studio.db", (page - 1) * PAGE, random.Random(page).randbytes(PAGE))
 
 
 def test_adapters_outlive_the_row_of_a_base_model_that_lies_elsewhere(tmp_path: Path) -> None:
@@ -214,7 +105,7 @@ def test_checkpoints_of_a_run_whose_row_is_lost_are_put_aside(root: Path) -> Non
 
 def test_a_schema_that_is_no_text_is_a_damaged_library(root: Path) -> None:
     library = root / "studio.db"
-    _write(library, library.read_bytes().index(b"tablemetricmetric") + 5, b"\xd8\x20")
+    write(library, library.read_bytes().index(b"tablemetricmetric") + 5, b"\xd8\x20")
     for words in (["adapters", "list"], ["doctor"]):
         told = Terminal(root).run(*words)
         assert told.returncode == 1
@@ -334,83 +225,3 @@ def test_nobody_rebuilds_beside_a_page_a_runner_or_a_worker(root: Path, monkeypa
     monkeypatch.setattr("psutil.process_iter", lambda: [Worker()])
     assert "4711" in Terminal(root).run("rebuild").stderr
     assert not (root / "studio.db").exists()
-
-
-def test_the_studio_offers_to_rebuild_when_it_is_started(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page_of_noise(0.5)(root / "studio.db")
-    opened: list[list[str]] = []
-
-    def look_through(store: Store, *_: object) -> None:
-        monkeypatch.chdir(root / "temp")  # as the page does; the folder was named from elsewhere
-        store.check_pages()
-        opened.append(store.integrity())
-
-    monkeypatch.setattr(launch, "_serve", look_through)
-    with pytest.raises(StoreDamaged, match="python -m studio rebuild"):
-        launch.serve(root, port=0)
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda question: "n")
-    with pytest.raises(CommandFailed, match="Nothing was changed"):
-        launch.serve(root, port=0)
-    assert "is damaged" in capsys.readouterr().out
-    monkeypatch.setattr("builtins.input", lambda question: "y")
-    monkeypatch.chdir(root.parent)
-    launch.serve(Path(root.name), port=0)
-    assert opened == [[]]
-    assert "made anew" in capsys.readouterr().out
-
-
-def test_a_page_that_is_started_on_a_damaged_library_ends_with_a_sentence(root: Path) -> None:
-    page_of_noise(0.5)(root / "studio.db")
-    command = [sys.executable, "app.py", "--data-dir", str(root), "--port", "0", "--no-browser"]
-    told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
-    assert told.returncode == 1
-    assert "python -m studio rebuild" in told.stderr
-    assert "Traceback" not in told.stderr + told.stdout
-    assert "closed" not in told.stdout, "it never was open"
-
-
-def test_a_copy_is_made_once_a_day_and_the_newest_three_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = root / "studio.db"
-    for day in range(1, 6):
-        monkeypatch.setattr("time.strftime", lambda form, day=day: f"2026-01-0{day}")
-        monkeypatch.setattr("time.time", lambda day=day: 2e9 + day * 86400.0)
-        made = copies.keep_copy(library)
-        assert made == root / "copies" / f"studio-2026-01-0{day}.db"
-        assert copies.keep_copy(library) is None, "nothing was written since"
-        with closing(sqlite3.connect(library)) as connection:
-            connection.execute("UPDATE setting SET value = value")
-            connection.execute("PRAGMA user_version = " + str(day))
-        library.touch()
-    assert [path.stem[-1] for path in copies.daily(library)] == ["5", "4", "3"]
-    assert (root / "copies").stat().st_mode & 0o077 == 0
-
-
-def test_a_runner_keeps_a_copy_and_goes_on_without_one(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = Store(root)
-    Runner(store).step()
-    assert len(copies.daily(root / "studio.db")) == 1
-    (root / "studio.db").touch()
-    monkeypatch.setattr(copies, "copy_whole", _full)
-    monkeypatch.setattr(time, "time", lambda: 4e9)
-    Runner(store).step()
-    assert "no copy of the library was made" in caplog.text
-    assert len(copies.daily(root / "studio.db")) == 1
-    store.close()
-
-
-def _full(*_: object) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def test_what_is_not_described_in_its_folder_is_described_later(store: Store) -> None:
-    adapter = add_adapter(store, *furnish(store))
-    told = store.adapter_path(adapter) / "about.json"
-    before = told.read_text()
-    told.unlink()
-    store.describe_all()
-    assert told.read_text() == before
