@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from adapters_store.drives import read_only
+from adapters_store.drives import READ_ONLY, read_only
 from adapters_store.errors import StoreBusy, StoreDamaged, StoreError
 from adapters_store.tables import to_json
 
@@ -240,7 +240,7 @@ def _raise_in_words(error: sqlite3.Error, path: Path) -> None:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith("Could not decode to UTF-8"):
         raise _damaged(path) from error
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and read_only(path.parent):
-        raise StoreError(_READ_ONLY.format(folder=path.parent)) from error
+        raise StoreError(READ_ONLY.format(where=path.parent)) from error
     if code in _SENTENCES:
         raise StoreError(_SENTENCES[code].format(path=path, folder=path.parent)) from error
 
@@ -265,10 +265,6 @@ _LOST = "The library {path} is gone or empty, but the folders beside it hold wha
 _FOREIGN = (
     "{path} is an SQLite file but not a LoRA Studio library. Choose another folder with --data-dir. "
     "If it was a library: " + _ANEW
-)
-_READ_ONLY = (
-    "The drive of {folder} can only be read now, so nothing can be kept there. Make it writable again: systems turn a "
-    "drive with errors read-only, so have it checked first."
 )
 _SENTENCES = {
     sqlite3.SQLITE_FULL: "The disk of {folder} is full. Free some space and try again.",

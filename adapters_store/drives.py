@@ -13,6 +13,10 @@ import psutil
 
 # File systems that reach over a network. On them SQLite's write-ahead log is not kept in step between machines.
 REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afpfs", "webdav", "davfs", "ceph", "glusterfs", "fuse.sshfs"}
+READ_ONLY = (
+    "The drive of {where} can only be read now, so nothing can be kept there. Make it writable again: systems turn a "
+    "drive with errors read-only, so have it checked first."
+)
 
 
 def read_only(folder: Path) -> bool:

@@ -11,6 +11,8 @@ import os
 import re
 import traceback
 
+from adapters_store import drives
+
 OURS = ("engine", "jobs", "adapters_store")  # what these packages raise on purpose is a sentence already
 
 _WINDOWS = os.name == "nt"  # its own numbers, where no Python has turned them into the common ones
@@ -19,10 +21,6 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, *((5,) if _WINDOWS else ())}
 FULL_DISK = (
     "The disk is full. Delete files that are not needed any more, such as merged models, and try again. "
     "Deleted adapters leave the disk after a week."
-)
-READ_ONLY = (
-    "The drive of {where} can only be read now, so nothing can be kept there. Make it writable again: systems turn a "
-    "drive with errors read-only, so have it checked first."
 )
 _OS_ERROR = re.compile(r"os error (\d+)")
 
@@ -38,7 +36,7 @@ def own_sentence(error: BaseException) -> str | None:
         return FULL_DISK
     where = getattr(error, "filename", None)
     if number == errno.EROFS:
-        return READ_ONLY.format(where=where or "the data folder")
+        return drives.READ_ONLY.format(where=where or "the data folder")
     if number in FORBIDDEN:
         where = where or "one of its files"
         return f"LoRA Studio may not read or write {where}. Give your user the right to, and try again."
